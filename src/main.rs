@@ -1,0 +1,2 @@
+//! The cshell program.
+fn main() {}

@@ -1,0 +1,4 @@
+//! File systems: overlays, binds, tmpfs; the everyday calls; removing trees without crossing a mount.
+
+pub mod reclaim;
+pub mod tree;

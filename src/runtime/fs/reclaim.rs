@@ -1,0 +1,46 @@
+//! Taking back folders and mounts, from what the ledger knows of them.
+
+use crate::error::{Error, Result, SysContext};
+use crate::runtime::object::FileId;
+use crate::sys::{Errno, file, mount, nsfd};
+use rustix::fs::CWD;
+use std::path::Path;
+
+const OP: &str = "undo";
+
+/// Removes the folder at `path` with everything below it, if it is the one with the identity `id`.
+///
+/// # Errors
+/// When it is ours and cannot be removed, for example because something is mounted below it.
+pub fn folder(path: &Path, id: Option<FileId>) -> Result<()> {
+    if let Some(id) = id {
+        match file::identify(CWD, path) {
+            Ok(found) if (found.dev, found.ino) == (id.dev, id.ino) => {}
+            // Gone, or another folder under the same name.
+            _ => return Ok(()),
+        }
+    }
+    super::tree::remove(path).map_err(|source| {
+        let busy = source.errno() == Errno::EXDEV;
+        let error = Error::sys(OP, "cannot remove the folder", source).subject(path.display()).path(path);
+        if busy { error.hint("something is mounted below it: unmount that first") } else { error }
+    })
+}
+
+/// Unmounts `target`, if the mount there is the one with the id `mount_id`.
+///
+/// # Errors
+/// When it is ours and cannot be unmounted.
+pub fn mount(target: &Path, mount_id: Option<u64>, mount_ns: u64) -> Result<()> {
+    let here =
+        nsfd::open(0, "mnt").and_then(nsfd::inode).context(OP, "cannot identify the mount namespace")?;
+    // Without an id nothing was attached: a detached mount goes with its fd. In another mount namespace, which only
+    // processes of the dead session were in, it went with that.
+    let Some(mount_id) = mount_id.filter(|_| here == mount_ns) else { return Ok(()) };
+    match file::identify(CWD, target) {
+        Ok(found) if found.mount_id == mount_id => {
+            mount::detach(target).context(OP, format!("cannot unmount {}", target.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,167 @@
+//! Reclaiming what dead sessions left: after `kill -9`, a crash or a failed clean-up.
+//!
+//! A session holds the lock of its folder while it lives; the kernel releases it whatever happens. A folder whose
+//! lock can be taken belongs to a dead session, and its ledger says what is to be taken back.
+
+use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::ledger::{Entry, Ledger};
+use crate::runtime::state::StateDirs;
+use crate::runtime::undo;
+use crate::sys;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+const OP: &str = "gc";
+const LOCK: &str = "lock";
+const LEDGER: &str = "ledger";
+
+/// What was found of one dead session.
+#[derive(Debug)]
+pub struct Found {
+    /// The session's token.
+    pub session: String,
+    /// Its open steps, newest first: the order in which they are undone.
+    pub entries: Vec<Entry>,
+    /// What could not be taken back.
+    pub errors: Vec<Error>,
+}
+
+/// What to do about dead sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Only report.
+    pub dry_run: bool,
+    /// Reclaim what was handed over with `keep()` as well.
+    pub kept: bool,
+}
+
+/// Looks at every dead session and takes back what it left.
+///
+/// # Errors
+/// When the run folder cannot be read. Errors of single objects are in the report.
+pub fn collect(dirs: &StateDirs, options: Options) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for home in homes(dirs)? {
+        let Some(lock) = try_lock(&home)? else { continue };
+        let report = reclaim(&home, options)?;
+        drop(lock);
+        if !report.entries.is_empty() || !report.errors.is_empty() {
+            found.push(report);
+        }
+    }
+    Ok(found)
+}
+
+/// The quiet sweep at the start of a session: what it cannot reclaim stays for an explicit `cshell gc`.
+pub fn sweep(dirs: &StateDirs) {
+    let _ = collect(dirs, Options::default());
+}
+
+fn homes(dirs: &StateDirs) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(&dirs.run) {
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.context(OP, format!("cannot read {}", dirs.run.display()))?,
+    };
+    let mut homes = Vec::new();
+    for entry in entries {
+        let entry = entry.context(OP, format!("cannot read {}", dirs.run.display()))?;
+        if entry.file_name().to_string_lossy().starts_with("session-") {
+            homes.push(entry.path());
+        }
+    }
+    homes.sort();
+    Ok(homes)
+}
+
+/// Takes the lock of a session's folder if its owner is dead.
+fn try_lock(home: &Path) -> Result<Option<File>> {
+    let path = home.join(LOCK);
+    let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+        // Another program removed it meanwhile.
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.context(OP, format!("cannot open {}", path.display()))?,
+    };
+    let locked = sys::file::try_lock(&file).context(OP, format!("cannot lock {}", path.display()))?;
+    // The folder may have been removed, or removed and made again, between the open and the lock.
+    Ok((locked && is_at(&file, &path)).then_some(file))
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// Makes a session's folder and takes its lock.
+///
+/// # Errors
+/// When that is not possible.
+pub fn make_locked(home: &Path) -> Result<File> {
+    // A sweep of another program may remove the folder before its lock is taken: try again then.
+    for _ in 0..16 {
+        std::fs::create_dir(home)
+            .or_else(|source| match source.kind() {
+                std::io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(source),
+            })
+            .context("session", format!("cannot create {}", home.display()))?;
+        if let Some(lock) = try_lock(home)? {
+            return Ok(lock);
+        }
+    }
+    Err(Error::new(ErrorKind::Busy, "session", format!("cannot lock {}", home.display())))
+}
+
+fn reclaim(home: &Path, options: Options) -> Result<Found> {
+    let session = home.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let session = session.trim_start_matches("session-").to_owned();
+    let path = home.join(LEDGER);
+    let mut entries = if path.exists() { Ledger::load(&path)? } else { Vec::new() };
+    let kept = entries.iter().any(|entry| entry.kept);
+    if !options.kept {
+        entries.retain(|entry| !entry.kept);
+    }
+    entries.reverse();
+    let mut report = Found { session, entries, errors: Vec::new() };
+    if options.dry_run {
+        return Ok(report);
+    }
+    let mut file = if report.entries.is_empty() { None } else { Some(Ledger::reopen(&path)?) };
+    for entry in &report.entries {
+        match undo::undo(&entry.object) {
+            Ok(()) => {
+                if let Some(file) = &mut file {
+                    file.undone(entry.n)?;
+                }
+            }
+            Err(error) => report.errors.push(error),
+        }
+    }
+    if report.errors.is_empty() && (options.kept || !kept) {
+        remove_home(home)?;
+    }
+    Ok(report)
+}
+
+/// Removes a session's own folder: its ledger and, last, its lock.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn remove_home(home: &Path) -> Result<()> {
+    for name in [LEDGER, LOCK] {
+        match std::fs::remove_file(home.join(name)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(OP, format!("cannot remove {}", home.join(name).display()), source));
+            }
+            _ => {}
+        }
+    }
+    match std::fs::remove_dir(home) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(OP, format!("cannot remove {}", home.display()), source))
+        }
+        _ => Ok(()),
+    }
+}

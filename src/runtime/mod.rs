@@ -1,0 +1,20 @@
+//! The container engine as a plain library: no script language, no printing, no exit.
+//!
+//! Everything a script can do, a Rust program can do: open a [`session::Session`], call the functions of the modules
+//! with it, and close it. What they made is then gone, in reverse order.
+
+pub mod cancel;
+pub mod cgroup;
+pub mod fs;
+pub mod gc;
+pub mod image;
+pub mod ledger;
+pub mod net;
+pub mod ns;
+pub mod object;
+pub mod proc;
+pub mod session;
+pub mod state;
+pub mod trace;
+pub mod undo;
+pub mod units;

@@ -1,0 +1,3 @@
+//! Network links.
+
+pub mod reclaim;

@@ -1,0 +1,106 @@
+//! What the ledger knows of a thing that a step makes: enough to find it again and to take it back.
+//!
+//! An object is written twice. As a *claim*, before the system call, it bears what makes the thing ours from
+//! birth: a folder named by the session's token, an interface with an unguessable hardware address. As an
+//! *identity*, after the call, it also bears what the kernel gave it: inode, interface index, mount id, pid with
+//! start time. Undoing works from either, and never by a name pattern.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// The device and inode of a file: its identity while it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileId {
+    /// The device number.
+    pub dev: u64,
+    /// The inode number.
+    pub ino: u64,
+}
+
+/// Something a step made, as the ledger records it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Object {
+    /// Nothing that could outlive the program.
+    Nothing,
+    /// A folder with everything below it. Undone by removing the tree, never across a mount.
+    Folder {
+        /// Its path. Bears the session's token until `id` is known.
+        path: PathBuf,
+        /// Its identity, once made.
+        id: Option<FileId>,
+    },
+    /// A mount. Undone by a lazy unmount when the mount there is still this one.
+    Mount {
+        /// Where it is attached.
+        target: PathBuf,
+        /// The kernel's unique id of the mount, once made.
+        mount_id: Option<u64>,
+        /// The inode of the mount namespace it was made in: when that is gone, so is the mount.
+        mount_ns: u64,
+    },
+    /// A control group, one folder for each hierarchy it is in. Undone by killing its members and removing it.
+    Cgroup {
+        /// The folders, in the order they are made.
+        dirs: Vec<PathBuf>,
+        /// Their identities, once made: the first `ids.len()` of `dirs` exist.
+        ids: Vec<FileId>,
+        /// Whether the name bears the session's token, so that a folder without an id is ours as well.
+        token: bool,
+    },
+    /// A network interface of the host (its peer goes with it). Undone by deleting it.
+    Link {
+        /// Its name.
+        name: String,
+        /// The hardware address it was born with, unguessable: the proof that it is ours.
+        mac: String,
+        /// Its interface index, once made.
+        ifindex: Option<u32>,
+        /// The inode of the network namespace it lives in.
+        netns: u64,
+    },
+    /// A process, and with it what dies when it does: its pid namespace, its network namespace.
+    Process {
+        /// Its process id, once started.
+        pid: Option<i32>,
+        /// When it started, in clock ticks since boot: with the pid, an identity.
+        start_time: Option<u64>,
+    },
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing"),
+            Self::Folder { path, .. } => write!(f, "folder {}", path.display()),
+            Self::Mount { target, mount_id: Some(id), .. } => {
+                write!(f, "mount {} (id {id})", target.display())
+            }
+            Self::Mount { target, .. } => write!(f, "mount {}", target.display()),
+            Self::Cgroup { dirs, .. } => {
+                f.write_str("cgroup")?;
+                dirs.iter().try_for_each(|dir| write!(f, " {}", dir.display()))
+            }
+            Self::Link { name, ifindex: Some(index), .. } => write!(f, "link {name} (index {index})"),
+            Self::Link { name, .. } => write!(f, "link {name}"),
+            Self::Process { pid: Some(pid), .. } => write!(f, "process {pid}"),
+            Self::Process { .. } => f.write_str("process"),
+        }
+    }
+}
+
+impl Object {
+    /// How it is taken back, in words for the trace.
+    #[must_use]
+    pub fn undo_text(&self) -> String {
+        match self {
+            Self::Nothing => "nothing to undo".into(),
+            Self::Folder { path, .. } => format!("remove {}", path.display()),
+            Self::Mount { target, .. } => format!("unmount {}", target.display()),
+            Self::Cgroup { .. } => "kill its processes and remove the group".into(),
+            Self::Link { name, .. } => format!("delete {name}"),
+            Self::Process { .. } => "kill it and collect its status".into(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Processes: start, wait, capture, end.
+
+pub mod reclaim;

@@ -1,0 +1,541 @@
+//! The session: the one seam through which every change of the kernel or the store goes.
+//!
+//! A change is a *step*: [`Session::step`] writes its intent to the ledger, lets it act, writes what it made, and
+//! keeps the object for the way back. A step that fails is undone at once; everything else is undone in reverse
+//! order by [`Session::close`], or one handle at a time by [`Session::close_handle`]. Values that users hold are
+//! [`Handle`]s: cheap to copy by id, owned here.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::ledger::Ledger;
+use crate::runtime::object::Object;
+use crate::runtime::state::{StateDirs, make_private, token};
+use crate::runtime::trace::{Event, Sink, StepEvent, UndoEvent};
+use crate::runtime::{gc, undo};
+use crate::sys::{self, fault, record};
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+const OP: &str = "session";
+
+/// The number of a step in its session, from 1.
+pub type StepId = u64;
+
+/// The number of a handle in its session, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HandleId(u64);
+
+impl std::fmt::Display for HandleId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a step is about to do.
+#[derive(Debug)]
+pub struct Intent {
+    /// The operation, such as `fs::overlay`.
+    pub op: &'static str,
+    /// What it is for, in words.
+    pub text: String,
+    /// What it is about to make: enough to take back a step that died half way.
+    pub claim: Object,
+}
+
+/// What a step has done.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// The result.
+    pub value: T,
+    /// What was made, with its identity as read back.
+    pub object: Object,
+    /// What the kernel now holds, in words for the trace.
+    pub effect: String,
+}
+
+/// Given to a step while it acts: reports what exists already, for steps that make more than one thing.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    session: &'a Session,
+    n: StepId,
+    object: RefCell<Object>,
+}
+
+impl Progress<'_> {
+    /// Says what exists so far: written to the ledger, and undone if the rest of the step fails.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn made(&self, object: Object) -> Result<()> {
+        self.session.with_ledger(|ledger| ledger.made(self.n, &object))?;
+        self.object.replace(object);
+        Ok(())
+    }
+}
+
+/// A thing that users hold: a namespace set, a group, an overlay, a link, a process.
+pub trait Handle: Any + std::fmt::Debug {
+    /// Its kind as users see it, such as `Overlay`.
+    fn kind(&self) -> &'static str;
+    /// Its name: chosen by the user, or a path or number that says which one it is.
+    fn name(&self) -> String;
+    /// Live facts in one line, for the prompt.
+    fn line(&self) -> String;
+    /// All facts.
+    fn inspect(&self) -> serde_json::Value;
+    /// Why it cannot be kept beyond the session, if it cannot.
+    fn keep_refusal(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    handle: Rc<dyn Handle>,
+    steps: Vec<StepId>,
+    open: bool,
+    made_at: Option<String>,
+    closed_at: Option<String>,
+}
+
+/// A live object, as listed for users.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The handle's id.
+    pub id: HandleId,
+    /// Its kind.
+    pub kind: &'static str,
+    /// One line of facts.
+    pub line: String,
+    /// The script line that made it.
+    pub at: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Gone,
+    Kept,
+}
+
+#[derive(Debug)]
+struct Step {
+    n: StepId,
+    op: &'static str,
+    object: Object,
+    state: State,
+}
+
+/// The session's folder below the run folder, locked while the program lives.
+#[derive(Debug)]
+struct Home {
+    path: PathBuf,
+    ledger: Ledger,
+    _lock: File,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Session {
+    token: String,
+    dirs: StateDirs,
+    sink: Option<Box<dyn Sink>>,
+    home: RefCell<Option<Home>>,
+    steps: RefCell<Vec<Step>>,
+    handles: RefCell<BTreeMap<HandleId, Slot>>,
+    next_handle: Cell<u64>,
+    at: RefCell<Option<String>>,
+    facts: RefCell<BTreeMap<&'static str, Rc<dyn Any>>>,
+    closed: Cell<bool>,
+}
+
+impl Session {
+    /// A session on the state folders `dirs`. Nothing is made until the first step.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub fn new(dirs: StateDirs) -> Result<Self> {
+        Ok(Self {
+            token: token()?,
+            dirs,
+            sink: None,
+            home: RefCell::new(None),
+            steps: RefCell::default(),
+            handles: RefCell::default(),
+            next_handle: Cell::new(1),
+            at: RefCell::default(),
+            facts: RefCell::default(),
+            closed: Cell::new(false),
+        })
+    }
+
+    /// Sends trace events to `sink`.
+    #[must_use]
+    pub fn traced(mut self, sink: Box<dyn Sink>) -> Self {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// The unguessable token that this session's objects bear.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The state folders.
+    #[must_use]
+    pub fn dirs(&self) -> &StateDirs {
+        &self.dirs
+    }
+
+    /// Says which script line asks for the next steps.
+    pub fn set_at(&self, at: Option<String>) {
+        self.at.replace(at);
+    }
+
+    /// Runs one step.
+    ///
+    /// # Errors
+    /// What `act` fails with. What it had made by then is undone; errors of that hang off the first.
+    pub fn step<T>(
+        &self,
+        intent: Intent,
+        act: impl FnOnce(&Progress<'_>) -> Result<Done<T>>,
+    ) -> Result<(StepId, T)> {
+        let at = self.at.borrow().clone();
+        let n = self.begin(&intent, at.as_deref())?;
+        let progress = Progress { session: self, n, object: RefCell::new(intent.claim) };
+        let started = Instant::now();
+        if self.sink.is_some() {
+            record::start();
+        }
+        let outcome = Self::strike(fault::step(), intent.op)
+            .and_then(|()| act(&progress))
+            .and_then(|done| self.settle(&progress, done));
+        let calls = record::take();
+        let undo_text = progress.object.borrow().undo_text();
+        self.emit(&Event::Step(StepEvent {
+            n,
+            op: intent.op,
+            intent: &intent.text,
+            at: at.as_deref(),
+            calls: &calls,
+            effect: outcome.as_ref().map(|done| done.effect.as_str()),
+            undo: &undo_text,
+            took: started.elapsed(),
+        }));
+        let object = progress.object.into_inner();
+        self.set_object(n, object);
+        match outcome {
+            Ok(done) => Ok((n, done.value)),
+            Err(error) => Err(match self.undo_step(n) {
+                Ok(()) => error,
+                Err(second) => error.also(vec![second]),
+            }),
+        }
+    }
+
+    fn begin(&self, intent: &Intent, at: Option<&str>) -> Result<StepId> {
+        if self.closed.get() {
+            return Err(Error::new(ErrorKind::Closed, intent.op, "the session is closed"));
+        }
+        self.open_home()?;
+        let mut steps = self.steps.borrow_mut();
+        let n = steps.last().map_or(1, |step| step.n + 1);
+        self.with_ledger(|ledger| ledger.intent(n, intent.op, &intent.text, at, &intent.claim))?;
+        steps.push(Step { n, op: intent.op, object: intent.claim.clone(), state: State::Open });
+        Ok(n)
+    }
+
+    fn settle<T>(&self, progress: &Progress<'_>, done: Done<T>) -> Result<Done<T>> {
+        if *progress.object.borrow() != done.object {
+            progress.object.replace(done.object.clone());
+            self.with_ledger(|ledger| ledger.made(progress.n, &done.object))?;
+        }
+        Self::strike(fault::after(), "session")?;
+        Ok(done)
+    }
+
+    fn strike(errno: Option<sys::Errno>, op: &'static str) -> Result<()> {
+        match errno {
+            None => Ok(()),
+            Some(errno) => {
+                let call = sys::SysError::new("fault", "injected".into(), errno);
+                Err(Error::sys(op, "made to fail by a test", call))
+            }
+        }
+    }
+
+    fn set_object(&self, n: StepId, object: Object) {
+        if let Some(step) = self.steps.borrow_mut().iter_mut().find(|step| step.n == n) {
+            step.object = object;
+        }
+    }
+
+    fn emit(&self, event: &Event<'_>) {
+        if let Some(sink) = &self.sink {
+            sink.event(event);
+        }
+    }
+
+    /// Whether steps are being traced.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    fn with_ledger(&self, write: impl FnOnce(&mut Ledger) -> Result<()>) -> Result<()> {
+        match self.home.borrow_mut().as_mut() {
+            Some(home) => write(&mut home.ledger),
+            None => Err(Error::new(ErrorKind::Internal, OP, "the ledger is not open")),
+        }
+    }
+
+    /// Makes the session's folder, lock and ledger, after reclaiming what dead sessions left.
+    fn open_home(&self) -> Result<()> {
+        if self.home.borrow().is_some() {
+            return Ok(());
+        }
+        make_private(&self.dirs.run)?;
+        gc::sweep(&self.dirs);
+        let path = self.dirs.run.join(format!("session-{}", self.token));
+        let lock = gc::make_locked(&path)?;
+        let ledger = Ledger::create(&path.join("ledger"))?;
+        self.home.replace(Some(Home { path, ledger, _lock: lock }));
+        Ok(())
+    }
+
+    /// Marks a step as ended by itself: a process that exited.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn ended(&self, n: StepId, text: &str) -> Result<()> {
+        let op = {
+            let mut steps = self.steps.borrow_mut();
+            let Some(step) = steps.iter_mut().find(|step| step.n == n && step.state == State::Open) else {
+                return Ok(());
+            };
+            step.state = State::Gone;
+            step.op
+        };
+        let took = std::time::Duration::ZERO;
+        self.emit(&Event::Undo(UndoEvent { n, op, text, calls: &[], error: None, took }));
+        self.with_ledger(|ledger| ledger.undone(n))?;
+        self.forget_gone();
+        Ok(())
+    }
+
+    /// Drops finished steps from the end, so that a long loop of commands does not grow the list.
+    fn forget_gone(&self) {
+        let mut steps = self.steps.borrow_mut();
+        // The last one stays: its number tells the next.
+        while steps.len() > 1 && steps[steps.len() - 2].state == State::Gone {
+            let index = steps.len() - 2;
+            steps.remove(index);
+        }
+    }
+
+    fn undo_step(&self, n: StepId) -> Result<()> {
+        let (op, object) = {
+            let steps = self.steps.borrow();
+            let Some(step) = steps.iter().find(|step| step.n == n && step.state == State::Open) else {
+                return Ok(());
+            };
+            (step.op, step.object.clone())
+        };
+        let started = Instant::now();
+        if self.is_traced() {
+            record::start();
+        }
+        let outcome = undo::undo(&object);
+        let calls = record::take();
+        self.emit(&Event::Undo(UndoEvent {
+            n,
+            op,
+            text: &object.undo_text(),
+            calls: &calls,
+            error: outcome.as_ref().err(),
+            took: started.elapsed(),
+        }));
+        outcome?;
+        if let Some(step) = self.steps.borrow_mut().iter_mut().find(|step| step.n == n) {
+            step.state = State::Gone;
+        }
+        self.with_ledger(|ledger| ledger.undone(n))
+    }
+
+    /// Hands a thing over to users. Its steps, in order, are undone in reverse when it is closed.
+    pub fn adopt<T: Handle>(&self, handle: T, steps: Vec<StepId>) -> (HandleId, Rc<T>) {
+        let id = HandleId(self.next_handle.get());
+        self.next_handle.set(id.0 + 1);
+        let handle = Rc::new(handle);
+        let slot = Slot {
+            handle: handle.clone(),
+            steps,
+            open: true,
+            made_at: self.at.borrow().clone(),
+            closed_at: None,
+        };
+        self.handles.borrow_mut().insert(id, slot);
+        (id, handle)
+    }
+
+    /// The thing behind a handle, when it is open and of type `T`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] with the line that closed it; [`ErrorKind::Internal`] for a wrong type.
+    pub fn handle<T: Handle>(&self, id: HandleId, op: &'static str) -> Result<Rc<T>> {
+        let handle = self.any_handle(id, op)?;
+        let any: Rc<dyn Any> = handle;
+        any.downcast::<T>()
+            .map_err(|_| Error::new(ErrorKind::Internal, op, format!("handle {id} has another type")))
+    }
+
+    /// The thing behind a handle, whatever its type, when it is open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] with the line that closed it.
+    pub fn any_handle(&self, id: HandleId, op: &'static str) -> Result<Rc<dyn Handle>> {
+        let handles = self.handles.borrow();
+        let Some(slot) = handles.get(&id) else {
+            return Err(Error::new(ErrorKind::Internal, op, format!("there is no handle {id}")));
+        };
+        if slot.open {
+            return Ok(slot.handle.clone());
+        }
+        let place = slot.closed_at.as_ref().map_or_else(String::new, |at| format!(" at {at}"));
+        Err(Error::new(ErrorKind::Closed, op, format!("it was closed{place}")).subject(format!(
+            "{} {}",
+            slot.handle.kind(),
+            slot.handle.name()
+        )))
+    }
+
+    /// The thing behind a handle even when it is closed: for its name and last facts.
+    #[must_use]
+    pub fn peek_handle(&self, id: HandleId) -> Option<Rc<dyn Handle>> {
+        self.handles.borrow().get(&id).map(|slot| slot.handle.clone())
+    }
+
+    /// Whether a handle is open.
+    #[must_use]
+    pub fn is_open(&self, id: HandleId) -> bool {
+        self.handles.borrow().get(&id).is_some_and(|slot| slot.open)
+    }
+
+    /// Undoes what a handle stands for. Closing twice is fine.
+    ///
+    /// # Errors
+    /// The first step that could not be undone; the handle stays open then.
+    pub fn close_handle(&self, id: HandleId) -> Result<()> {
+        let steps = match self.handles.borrow().get(&id) {
+            Some(slot) if slot.open => slot.steps.clone(),
+            _ => return Ok(()),
+        };
+        for n in steps.into_iter().rev() {
+            self.undo_step(n)?;
+        }
+        self.mark_closed(id);
+        Ok(())
+    }
+
+    /// Marks a handle as closed without undoing anything: for a process that has ended.
+    pub fn mark_closed(&self, id: HandleId) {
+        if let Some(slot) = self.handles.borrow_mut().get_mut(&id) {
+            slot.open = false;
+            slot.closed_at = self.at.borrow().clone();
+        }
+    }
+
+    /// Hands the objects of a handle over: they outlive the session, until `cshell gc --kept` or `cshell rm`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for what cannot outlive the program, with the reason.
+    pub fn keep(&self, id: HandleId) -> Result<()> {
+        const KEEP: &str = "keep";
+        let handle = self.any_handle(id, KEEP)?;
+        if let Some(reason) = handle.keep_refusal() {
+            return Err(Error::new(ErrorKind::Unsupported, KEEP, reason).subject(handle.name()));
+        }
+        let steps = self.handles.borrow().get(&id).map(|slot| slot.steps.clone()).unwrap_or_default();
+        for n in steps {
+            self.with_ledger(|ledger| ledger.kept(n))?;
+            if let Some(step) = self.steps.borrow_mut().iter_mut().find(|step| step.n == n) {
+                step.state = State::Kept;
+            }
+        }
+        Ok(())
+    }
+
+    /// The open handles, newest first.
+    #[must_use]
+    pub fn live(&self) -> Vec<Live> {
+        let handles = self.handles.borrow();
+        let open = handles.iter().rev().filter(|(_, slot)| slot.open);
+        open.map(|(id, slot)| Live {
+            id: *id,
+            kind: slot.handle.kind(),
+            line: slot.handle.line(),
+            at: slot.made_at.clone(),
+        })
+        .collect()
+    }
+
+    /// A value made once a session, such as the scratch folder: `make` runs at the first call for `key`.
+    ///
+    /// # Errors
+    /// What `make` fails with; it is tried again at the next call.
+    pub fn fact<T: 'static>(&self, key: &'static str, make: impl FnOnce() -> Result<T>) -> Result<Rc<T>> {
+        let known = self.facts.borrow().get(key).cloned();
+        if let Some(value) = known {
+            return value
+                .downcast::<T>()
+                .map_err(|_| Error::new(ErrorKind::Internal, OP, format!("fact {key}")));
+        }
+        let value = Rc::new(make()?);
+        self.facts.borrow_mut().insert(key, value.clone());
+        Ok(value)
+    }
+
+    /// Undoes everything that is open, in reverse order, and removes the session's own files.
+    ///
+    /// Goes on after a failure: what could not be undone stays in the ledger for `cshell gc`.
+    pub fn close(&self) -> Vec<Error> {
+        if self.closed.replace(true) {
+            return Vec::new();
+        }
+        let open: Vec<StepId> = {
+            let steps = self.steps.borrow();
+            steps.iter().rev().filter(|step| step.state == State::Open).map(|step| step.n).collect()
+        };
+        let mut errors: Vec<Error> = open.into_iter().filter_map(|n| self.undo_step(n).err()).collect();
+        for slot in self.handles.borrow_mut().values_mut() {
+            slot.open = false;
+        }
+        self.facts.borrow_mut().clear();
+        let kept = self.steps.borrow().iter().any(|step| step.state == State::Kept);
+        if let Some(home) = self.home.borrow_mut().take()
+            && errors.is_empty()
+            && !kept
+            && let Err(error) = remove_home(&home.path)
+        {
+            errors.push(error);
+        }
+        errors
+    }
+}
+
+fn remove_home(path: &Path) -> Result<()> {
+    gc::remove_home(path)
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The net for panics and early returns. Errors stay in the ledger, for gc.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,20 @@
+//! Taking objects back: the same code for a live session and for `cshell gc`.
+
+use crate::error::Result;
+use crate::runtime::object::Object;
+use crate::runtime::{cgroup, fs, net, proc};
+
+/// Takes `object` back. Something that is gone already, or that is no longer ours, is no error.
+///
+/// # Errors
+/// When it is ours, exists, and cannot be taken back.
+pub fn undo(object: &Object) -> Result<()> {
+    match object {
+        Object::Nothing => Ok(()),
+        Object::Folder { path, id } => fs::reclaim::folder(path, *id),
+        Object::Mount { target, mount_id, mount_ns } => fs::reclaim::mount(target, *mount_id, *mount_ns),
+        Object::Cgroup { dirs, ids, token } => cgroup::reclaim::group(dirs, ids, *token),
+        Object::Link { name, mac, ifindex, netns } => net::reclaim::link(name, mac, *ifindex, *netns),
+        Object::Process { pid, start_time } => proc::reclaim::process(*pid, *start_time),
+    }
+}

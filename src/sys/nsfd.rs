@@ -1,0 +1,73 @@
+//! Namespaces: open, identify, enter, leave.
+
+use crate::sys::{Errno, Result, SysError, call};
+use nix::sched::CloneFlags;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Opens the namespace file `name` (`net`, `pid_for_children`, …) of process `pid`; 0 means this thread.
+///
+/// # Errors
+/// The failed `openat`.
+pub fn open(pid: i32, name: &str) -> Result<OwnedFd> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let path =
+        if pid == 0 { format!("/proc/thread-self/ns/{name}") } else { format!("/proc/{pid}/ns/{name}") };
+    super::file::openat(CWD, Path::new(&path), OFlags::RDONLY, Mode::empty())
+}
+
+/// The inode that identifies a namespace: what `lsns` and `readlink /proc/PID/ns/KIND` show.
+///
+/// # Errors
+/// The failed `statx`.
+pub fn inode(ns: impl AsFd) -> Result<u64> {
+    super::file::identify(ns, Path::new("")).map(|id| id.ino)
+}
+
+/// Moves this thread into the namespace `ns`, which must be of the given kind.
+///
+/// # Errors
+/// The failed `setns`.
+pub fn enter(ns: impl AsFd, kind: CloneFlags) -> Result<()> {
+    let fd = ns.as_fd();
+    call("setns", || format!("{}, {kind:?}", fd.as_raw_fd()), || nix::sched::setns(fd, kind))
+}
+
+/// Gives this thread new namespaces of the given kinds.
+///
+/// # Errors
+/// The failed `unshare`.
+pub fn unshare(kinds: CloneFlags) -> Result<()> {
+    call("unshare", || format!("{kinds:?}"), || nix::sched::unshare(kinds))
+}
+
+/// Runs `work` on a thread of its own inside the namespace `ns`. The thread ends with the call, so that neither an
+/// error nor a panic can leave this thread in the wrong namespace.
+///
+/// # Errors
+/// The failed `setns`, or what `work` returns.
+pub fn inside<T: Send, E: Send + From<SysError>>(
+    ns: impl AsFd + Send,
+    kind: CloneFlags,
+    work: impl FnOnce() -> std::result::Result<T, E> + Send,
+) -> std::result::Result<T, E> {
+    let recording = super::record::is_on();
+    let (outcome, calls) = std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            if recording {
+                super::record::start();
+            }
+            let outcome = enter(ns, kind).map_err(E::from).and_then(|()| work());
+            (outcome, super::record::take())
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    super::record::append(calls);
+    outcome
+}
+
+/// The limit that `ENOSPC` means for namespaces: `user.max_net_namespaces` and its like.
+#[must_use]
+pub fn is_limit(errno: Errno) -> bool {
+    errno == Errno::ENOSPC
+}

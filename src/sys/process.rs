@@ -1,0 +1,133 @@
+//! Processes by pidfd: signal, wait, identify.
+
+use crate::sys::{Errno, Outcome, Result, SysError, call};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal (its number: real-time signals have no name).
+    Signal(i32),
+}
+
+impl Outcome for Exit {
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// Opens a process by id.
+///
+/// # Errors
+/// The failed `pidfd_open`; `ESRCH` when it is gone.
+pub fn open(pid: i32) -> Result<OwnedFd> {
+    call(
+        "pidfd_open",
+        || format!("{pid}, 0"),
+        || {
+            let pid = rustix::process::Pid::from_raw(pid).ok_or(rustix::io::Errno::INVAL)?;
+            rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+        },
+    )
+}
+
+/// Sends `signal` (a number) to the process behind `pidfd`.
+///
+/// # Errors
+/// The failed `pidfd_send_signal`; `ESRCH` when it has ended.
+pub fn signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
+    let fd = pidfd.as_fd();
+    let name = signal_name(signal);
+    call(
+        "pidfd_send_signal",
+        || format!("{}, {name}, NULL, 0", fd.as_raw_fd()),
+        || super::raw::pidfd_send_signal(fd.as_raw_fd(), signal),
+    )
+}
+
+/// Collects the status of the child behind `pidfd`, or `None` while it runs and `block` is false.
+///
+/// # Errors
+/// The failed `waitid`; `ECHILD` when it is not a child of ours.
+pub fn wait(pidfd: impl AsFd, block: bool) -> Result<Option<Exit>> {
+    let fd = pidfd.as_fd();
+    let mut flags = WaitPidFlag::WEXITED;
+    if !block {
+        flags |= WaitPidFlag::WNOHANG;
+    }
+    call(
+        "waitid",
+        || format!("P_PIDFD, {}, {{…}}, {flags:?}", fd.as_raw_fd()),
+        || loop {
+            return match nix::sys::wait::waitid(Id::PIDFd(fd), flags) {
+                Ok(WaitStatus::Exited(_, code)) => Ok(Some(Exit::Code(code))),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(Exit::Signal(signal as i32))),
+                Ok(_) => Ok(None),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(errno),
+            };
+        },
+    )
+}
+
+/// When the process started, in clock ticks since boot: with its pid, an identity.
+///
+/// # Errors
+/// The failed read of `/proc/PID/stat`.
+pub fn start_time(pid: i32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    call(
+        "read",
+        || format!("{path:?}"),
+        || {
+            let text = std::fs::read_to_string(Path::new(&path))?;
+            // The second field is the command in brackets and may hold anything: count from its end.
+            let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
+            fields
+                .and_then(|mut fields| fields.nth(19))
+                .and_then(|field| field.parse::<u64>().ok())
+                .ok_or_else(|| std::io::Error::from_raw_os_error(libc::ESRCH))
+        },
+    )
+}
+
+/// The name of a signal: `SIGTERM`, `SIGRTMIN+3`.
+#[must_use]
+pub fn signal_name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) if (34..=64).contains(&number) => format!("SIGRTMIN+{}", number - 34),
+        Err(_) => format!("signal {number}"),
+    }
+}
+
+/// The number of a signal by name, with or without `SIG`, or written as a number.
+#[must_use]
+pub fn signal_number(name: &str) -> Option<i32> {
+    use std::str::FromStr;
+    if let Ok(number) = name.parse::<i32>() {
+        return (1..=64).contains(&number).then_some(number);
+    }
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    Signal::from_str(&full).ok().map(|signal| signal as i32)
+}
+
+/// Makes orphans among our descendants children of ours, so that they can be found and ended.
+///
+/// # Errors
+/// The failed `prctl`.
+pub fn become_subreaper() -> Result<()> {
+    call("prctl", || "PR_SET_CHILD_SUBREAPER, 1".into(), || nix::sys::prctl::set_child_subreaper(true))
+}
+
+/// An error of our own about a process, in the shape of a failed call.
+#[must_use]
+pub fn gone(pid: i32) -> SysError {
+    SysError::new("pidfd_open", format!("{pid}, 0"), Errno::ESRCH)
+}

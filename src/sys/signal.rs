@@ -1,0 +1,101 @@
+//! Signals of our own process: the flag and the fd that a handler sets, and dying by a signal.
+#![expect(unsafe_code, reason = "sigaction and a handler that only stores and writes")]
+
+use crate::sys::{Result, call};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static WAKE_RAW: AtomicI32 = AtomicI32::new(-1);
+static WAKE: OnceLock<OwnedFd> = OnceLock::new();
+
+extern "C" fn on_signal(number: libc::c_int) {
+    CAUGHT.store(number, Ordering::SeqCst);
+    COUNT.fetch_add(1, Ordering::SeqCst);
+    let fd = WAKE_RAW.load(Ordering::SeqCst);
+    if fd >= 0 {
+        let one: u64 = 1;
+        // SAFETY: write(2) is async-signal-safe; the buffer is a live local of eight bytes, which an eventfd wants.
+        unsafe { libc::write(fd, (&raw const one).cast(), 8) };
+    }
+}
+
+/// Catches SIGINT and SIGTERM: they set a flag and make [`wake_fd`] readable. SIGPIPE stays ignored, so that a
+/// closed output is an error of `write`.
+///
+/// # Errors
+/// The failed `eventfd` or `sigaction`.
+pub fn catch() -> Result<()> {
+    if WAKE.get().is_none() {
+        let fd = call(
+            "eventfd2",
+            || "0, EFD_CLOEXEC|EFD_NONBLOCK".into(),
+            || {
+                rustix::event::eventfd(
+                    0,
+                    rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+                )
+            },
+        )?;
+        WAKE_RAW.store(fd.as_raw_fd(), Ordering::SeqCst);
+        // A second caller lost the race; its fd closes, which is fine.
+        let _ = WAKE.set(fd);
+    }
+    let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::empty(), SigSet::empty());
+    set(Signal::SIGINT, &action)?;
+    set(Signal::SIGTERM, &action)
+}
+
+fn set(signal: Signal, action: &SigAction) -> Result<()> {
+    call(
+        "rt_sigaction",
+        || format!("{signal}, …"),
+        // SAFETY: the handler does only async-signal-safe work.
+        || unsafe { nix::sys::signal::sigaction(signal, action) }.map(|_| ()),
+    )
+}
+
+/// The last signal caught and not yet cleared.
+#[must_use]
+pub fn caught() -> Option<i32> {
+    let number = CAUGHT.load(Ordering::SeqCst);
+    (number != 0).then_some(number)
+}
+
+/// How many signals were caught since the start.
+#[must_use]
+pub fn count() -> u32 {
+    COUNT.load(Ordering::SeqCst)
+}
+
+/// Forgets a caught signal: for a prompt that goes on after Ctrl-C.
+pub fn clear() {
+    CAUGHT.store(0, Ordering::SeqCst);
+    if let Some(fd) = WAKE.get() {
+        let mut buf = [0; 8];
+        // Nothing to read is the usual case.
+        let _ = rustix::io::read(fd, &mut buf);
+    }
+}
+
+/// Readable from the moment a signal is caught; `None` when signals are not caught.
+#[must_use]
+pub fn wake_fd() -> Option<BorrowedFd<'static>> {
+    WAKE.get().map(std::os::fd::AsFd::as_fd)
+}
+
+/// Ends this process by `signal`, so that the parent sees a death by signal.
+///
+/// # Errors
+/// When the kernel refuses, or when the signal does not kill.
+pub fn die_by(signal: i32) -> Result<()> {
+    let Ok(signal) = Signal::try_from(signal) else { return Ok(()) };
+    set(signal, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))?;
+    let mut set = SigSet::empty();
+    set.add(signal);
+    call("rt_sigprocmask", || format!("SIG_UNBLOCK, [{signal}]"), || set.thread_unblock())?;
+    call("raise", || signal.to_string(), || nix::sys::signal::raise(signal))
+}
