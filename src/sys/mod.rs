@@ -4,8 +4,11 @@
 //! strace would, the record that `--trace` shows, and the place where a test makes a call fail. There is no
 //! policy here: nothing retries, logs or falls back. The only unsafe code of the program is below this module.
 
+pub mod child;
+pub mod clone;
 pub mod fault;
 pub mod file;
+pub mod holder;
 pub mod mount;
 pub mod nsfd;
 pub mod process;
