@@ -330,6 +330,13 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<SysError> for Error {
+    /// For calls between threads, where the operation is named afterwards with [`Error::in_op`].
+    fn from(source: SysError) -> Self {
+        Self::sys("sys", "a system call failed", source)
+    }
+}
+
 /// Turns the error of a system call into an [`Error`] with its context, by value and once.
 pub trait SysContext<T> {
     /// Says what was attempted: `sys::mount::move_mount(…).context("fs::overlay", "cannot attach the mount")`.

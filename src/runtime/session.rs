@@ -339,6 +339,13 @@ impl Session {
         }
     }
 
+    /// Undoes steps that belong together, newest first, because a later one failed with `error`.
+    #[must_use]
+    pub fn roll_back(&self, steps: Vec<StepId>, error: Error) -> Error {
+        let failed = steps.into_iter().rev().filter_map(|n| self.undo_step(n).err()).collect();
+        error.also(failed)
+    }
+
     fn undo_step(&self, n: StepId) -> Result<()> {
         let (op, object) = {
             let steps = self.steps.borrow();

@@ -34,6 +34,12 @@ impl SysError {
         Self { name, args, errno }
     }
 
+    /// A step of a child, written as a call, failed with `errno`. Shown as having happened in the child.
+    #[must_use]
+    pub fn of_child(call: &str, errno: Errno) -> Self {
+        Self { name: "child", args: call.to_owned(), errno }
+    }
+
     /// The errno.
     #[must_use]
     pub fn errno(&self) -> Errno {
@@ -49,13 +55,17 @@ impl SysError {
     /// The call as written in C: `mount("overlay", "/x")`.
     #[must_use]
     pub fn call(&self) -> String {
-        format!("{}({})", self.name, self.args)
+        match self.name {
+            "child" => self.args.clone(),
+            name => format!("{name}({})", self.args),
+        }
     }
 }
 
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({}) = -1 {:?} ({})", self.name, self.args, self.errno, describe(self.errno))
+        let child = if self.name == "child" { ", in the new process" } else { "" };
+        write!(f, "{} = -1 {:?} ({}){child}", self.call(), self.errno, describe(self.errno))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::sys::{Errno, Result, SysError, call};
 use nix::sched::CloneFlags;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Opens the namespace file `name` (`net`, `pid_for_children`, …) of process `pid`; 0 means this thread.
 ///
@@ -57,13 +58,35 @@ pub fn inside<T: Send, E: Send + From<SysError>>(
             if recording {
                 super::record::start();
             }
-            let outcome = enter(ns, kind).map_err(E::from).and_then(|()| work());
+            // A mount namespace can only be entered by a thread with a root and working directory of its own.
+            let own_fs = if kind.contains(CloneFlags::CLONE_NEWNS) { unshare(CloneFlags::CLONE_FS) } else { Ok(()) };
+            let outcome = own_fs.and_then(|()| enter(ns, kind)).map_err(E::from).and_then(|()| work());
             (outcome, super::record::take())
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     super::record::append(calls);
     outcome
+}
+
+static ORIGINAL_MOUNTS: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Gives this thread a mount namespace of its own, and remembers the one it leaves.
+///
+/// # Errors
+/// The failed `openat` or `unshare`.
+pub fn leave_mounts() -> Result<()> {
+    let original = open(0, "mnt")?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    // Set once: a second call leaves a namespace of our own.
+    let _ = ORIGINAL_MOUNTS.set(original);
+    Ok(())
+}
+
+/// The mount namespace that the program was started in, if this thread has left it.
+#[must_use]
+pub fn original_mounts() -> Option<BorrowedFd<'static>> {
+    ORIGINAL_MOUNTS.get().map(AsFd::as_fd)
 }
 
 /// The limit that `ENOSPC` means for namespaces: `user.max_net_namespaces` and its like.

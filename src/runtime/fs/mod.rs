@@ -1,4 +1,6 @@
 //! File systems: overlays, binds, tmpfs; the everyday calls; removing trees without crossing a mount.
 
+pub mod claim;
+pub mod private;
 pub mod reclaim;
 pub mod tree;

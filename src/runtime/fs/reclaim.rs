@@ -32,11 +32,22 @@ pub fn folder(path: &Path, id: Option<FileId>) -> Result<()> {
 /// # Errors
 /// When it is ours and cannot be unmounted.
 pub fn mount(target: &Path, mount_id: Option<u64>, mount_ns: u64) -> Result<()> {
-    let here =
-        nsfd::open(0, "mnt").and_then(nsfd::inode).context(OP, "cannot identify the mount namespace")?;
-    // Without an id nothing was attached: a detached mount goes with its fd. In another mount namespace, which only
-    // processes of the dead session were in, it went with that.
-    let Some(mount_id) = mount_id.filter(|_| here == mount_ns) else { return Ok(()) };
+    // Without an id nothing was attached: a detached mount goes with its fd.
+    let Some(mount_id) = mount_id else { return Ok(()) };
+    let here = nsfd::open(0, "mnt").and_then(nsfd::inode).context(OP, "cannot identify the mount namespace")?;
+    if here == mount_ns {
+        return detach(target, mount_id);
+    }
+    match nsfd::original_mounts() {
+        Some(original) if nsfd::inode(original).is_ok_and(|inode| inode == mount_ns) => {
+            nsfd::inside(original, nix::sched::CloneFlags::CLONE_NEWNS, || detach(target, mount_id))
+        }
+        // A mount namespace that only processes of the dead session were in: the mount went with it.
+        _ => Ok(()),
+    }
+}
+
+fn detach(target: &Path, mount_id: u64) -> Result<()> {
     match file::identify(CWD, target) {
         Ok(found) if found.mount_id == mount_id => {
             mount::detach(target).context(OP, format!("cannot unmount {}", target.display()))

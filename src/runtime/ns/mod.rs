@@ -1,1 +1,10 @@
-//! Namespaces.
+//! Namespaces: sets of them that live until closed.
+
+pub mod idmap;
+pub mod kinds;
+pub mod pin;
+pub mod set;
+pub mod sysctl;
+
+pub use kinds::{Kind, Kinds};
+pub use set::{NsSet, NsSpec, new};

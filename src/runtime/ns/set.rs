@@ -1,0 +1,276 @@
+//! `ns::new`: a set of namespaces, kept alive by a process that does nothing else.
+
+use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::{Kind, Kinds, pin, sysctl};
+use crate::runtime::session::{Handle, HandleId, Session};
+use crate::runtime::start::{self, Start, StepFailure, Steps};
+use crate::sys::child::Op;
+use crate::sys::mount::Propagation;
+use crate::sys::{holder, nsfd};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+const OP: &str = "ns::new";
+
+/// What `ns::new` is asked for.
+#[derive(Clone, Debug)]
+pub struct NsSpec {
+    /// The kinds to make anew.
+    pub kinds: Kinds,
+    /// The host name; needs `uts`.
+    pub hostname: Option<String>,
+    /// The NIS domain name; needs `uts`.
+    pub domainname: Option<String>,
+    /// The id maps; needs `user`. Without them root inside is the caller outside.
+    pub maps: Option<IdMaps>,
+    /// How mounts travel between the new mount namespace and ours; needs `mount`.
+    pub propagation: Option<Propagation>,
+    /// Where to bind the namespaces, so that they are found by path: a file for one kind, a folder for several.
+    pub pin: Option<PathBuf>,
+    /// Kernel parameters of the new namespaces, by name with dots.
+    pub sysctl: Vec<(String, String)>,
+}
+
+impl NsSpec {
+    /// New namespaces of these kinds, and nothing else.
+    #[must_use]
+    pub fn new(kinds: Kinds) -> Self {
+        Self { kinds, hostname: None, domainname: None, maps: None, propagation: None, pin: None, sysctl: Vec::new() }
+    }
+
+    fn check(&self) -> Result<()> {
+        let invalid = |what: String| Error::new(ErrorKind::InvalidArgument, OP, what);
+        if self.kinds.is_empty() {
+            return Err(invalid("no kind of namespace was given".into())
+                .hint("kinds are: user, mount, pid, net, ipc, uts, cgroup, time"));
+        }
+        let needs = [
+            ("hostname", "uts", self.hostname.is_some()),
+            ("domainname", "uts", self.domainname.is_some()),
+            ("uid_map, gid_map and map_root", "user", self.maps.is_some()),
+            ("propagation", "mount", self.propagation.is_some()),
+        ];
+        for (option, kind, given) in needs {
+            if given && !self.kinds.has(kind) {
+                let error = invalid(format!("{option} without a new {kind} namespace would change the host's"));
+                return Err(error.hint(format!("add \"{kind}\" to the kinds")));
+            }
+        }
+        for name in [&self.hostname, &self.domainname].into_iter().flatten() {
+            check_name(OP, name)?;
+        }
+        if let Some(maps) = &self.maps {
+            maps.check(OP)?;
+        }
+        sysctl::check(OP, self.kinds, &self.sysctl)
+    }
+}
+
+/// Checks a host or domain name: 1 to 64 bytes (uname(2)).
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`].
+pub fn check_name(op: &'static str, name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 64 || name.contains('\0') {
+        let what = format!("hostname: expected 1 to 64 bytes, got {}", name.len());
+        return Err(Error::new(ErrorKind::InvalidArgument, op, what));
+    }
+    Ok(())
+}
+
+/// A set of namespaces that lives until closed.
+#[derive(Debug)]
+pub struct NsSet {
+    /// The process that keeps them alive: PID 1 of the pid namespace, if there is one.
+    pub pid: i32,
+    /// The kinds that are new; all others are the caller's.
+    pub kinds: Kinds,
+    /// The maps of the user namespace.
+    pub maps: Option<IdMaps>,
+    pidfd: OwnedFd,
+    inodes: BTreeMap<&'static str, u64>,
+    hostname: Option<String>,
+}
+
+/// Makes new namespaces that live until the handle is closed or the session ends.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for options that contradict each other; [`ErrorKind::PermissionDenied`] without the
+/// privilege; [`ErrorKind::LimitReached`] at a limit of `user.max_*_namespaces`.
+pub fn new(session: &Session, spec: &NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
+    spec.check()?;
+    let program = session.fact("holder", || holder::make().context(OP, "cannot make the holding program"))?;
+    let maps = spec.kinds.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
+    let start = Start {
+        op: OP,
+        text: format!("make namespaces: {}", spec.kinds),
+        steps: steps(spec, maps.as_ref(), start::duplicate(OP, program.as_fd())?)?,
+        argv: vec![CString::from(c"cshell-ns")],
+        envp: Vec::new(),
+        fresh: spec.kinds.without("time").flags(),
+        pid_ns: None,
+        cgroup: None,
+        maps: maps.as_ref(),
+    };
+    let (step, running) = start::start(session, start, explain)?;
+    let mut steps = vec![step];
+    let set = match finish(session, spec, maps, running, &mut steps) {
+        Ok(set) => set,
+        Err(error) => return Err(session.roll_back(steps, error)),
+    };
+    Ok(session.adopt(set, steps))
+}
+
+fn steps(spec: &NsSpec, maps: Option<&IdMaps>, program: OwnedFd) -> Result<Steps> {
+    let mut steps = Steps::default();
+    if let Some(maps) = maps {
+        steps.push(Op::Wait, "wait for the id maps");
+        if maps.has_root() {
+            steps.push(Op::Gid(0), "become root's group inside");
+            steps.push(Op::Uid(0), "become root inside");
+        }
+    }
+    if spec.kinds.has("time") {
+        steps.push(Op::Unshare(Kinds::NONE.with_name("time").flags()), "make a time namespace");
+    }
+    if spec.kinds.has("mount") {
+        let flag = propagation_flag(spec.propagation.unwrap_or(Propagation::Private));
+        steps.push(Op::Propagation(flag), "set the propagation of the mounts");
+    }
+    if let Some(name) = &spec.hostname {
+        steps.push(Op::Hostname(name.clone().into_bytes()), "set the hostname");
+    }
+    if let Some(name) = &spec.domainname {
+        steps.push(Op::Domainname(name.clone().into_bytes()), "set the domainname");
+    }
+    if spec.kinds.has("net") {
+        steps.push(Op::LoopbackUp, "bring up the loopback interface");
+    }
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").context(OP, "cannot open /dev/null")?;
+    for number in 0..3 {
+        steps.push(Op::Stdio(start::duplicate(OP, &null)?, number), "let go of the terminal");
+    }
+    steps.push(Op::NewSession, "leave the terminal's session");
+    steps.push(Op::IgnoreChildren, "have orphans reaped");
+    steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
+    steps.push(Op::Wait, "wait for the ledger");
+    steps.push(Op::Clean, "let go of descriptors and signals");
+    steps.push(Op::ExecFd(program), "run the holding program");
+    Ok(steps)
+}
+
+/// The flags of mount(2) for a propagation, recursively.
+pub(crate) fn propagation_flag(kind: Propagation) -> u64 {
+    let flag = match kind {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
+        Propagation::Unbindable => libc::MS_UNBINDABLE,
+    };
+    flag | libc::MS_REC
+}
+
+fn explain(failure: StepFailure) -> Error {
+    let StepFailure { what, call, .. } = failure;
+    Error::sys(OP, format!("cannot {what}"), call)
+}
+
+fn finish(
+    session: &Session,
+    spec: &NsSpec,
+    maps: Option<IdMaps>,
+    running: start::Running,
+    steps: &mut Vec<u64>,
+) -> Result<NsSet> {
+    let mut inodes = BTreeMap::new();
+    for kind in spec.kinds.iter() {
+        let inode = inode_of(running.pid, kind)?;
+        if inode == inode_of(0, kind)? {
+            let what = format!("the kernel made no new {} namespace", kind.name);
+            return Err(Error::new(ErrorKind::Unsupported, OP, what).hint("time namespaces need Linux 6.1"));
+        }
+        inodes.insert(kind.name, inode);
+    }
+    let hostname = spec.hostname.clone();
+    let set = NsSet { pid: running.pid, kinds: spec.kinds, maps, pidfd: running.pidfd, inodes, hostname };
+    for (key, value) in &spec.sysctl {
+        sysctl::set(OP, &set, key, value)?;
+    }
+    if let Some(path) = &spec.pin {
+        steps.extend(pin::pin(session, &set, path)?);
+    }
+    Ok(set)
+}
+
+fn inode_of(pid: i32, kind: Kind) -> Result<u64> {
+    let found = nsfd::open(pid, kind.file).and_then(nsfd::inode);
+    found.context(OP, format!("cannot identify the {} namespace", kind.name))
+}
+
+impl NsSet {
+    /// A descriptor of the process that keeps the set alive; setns(2) takes it for any of the kinds.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// The inode of one kind, as `lsns` shows it; the caller's where the set has none of its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an unknown kind.
+    pub fn inode(&self, name: &str) -> Result<u64> {
+        let Some(kind) = Kind::of_name(name) else { return Err(unknown_kind("ns.inode", name)) };
+        match self.inodes.get(kind.name) {
+            Some(inode) => Ok(*inode),
+            None => inode_of(0, kind),
+        }
+    }
+
+    /// The open namespace file of one kind.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn open(&self, kind: Kind) -> Result<OwnedFd> {
+        nsfd::open(self.pid, kind.file).context("ns", format!("cannot open the {} namespace", kind.name))
+    }
+}
+
+/// The error for a name that is no kind of namespace.
+#[must_use]
+pub fn unknown_kind(op: &'static str, name: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, op, format!("unknown kind of namespace {name:?}"))
+        .hint("kinds are: user, mount, pid, net, ipc, uts, cgroup, time")
+}
+
+impl Handle for NsSet {
+    fn kind(&self) -> &'static str {
+        "Ns"
+    }
+
+    fn name(&self) -> String {
+        self.hostname.clone().unwrap_or_else(|| self.pid.to_string())
+    }
+
+    fn line(&self) -> String {
+        let host = self.hostname.as_ref().map_or_else(String::new, |name| format!(" hostname {name}"));
+        format!("Ns pid {} [{}]{host}", self.pid, self.kinds)
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        json!({
+            "pid": self.pid,
+            "kinds": self.kinds.iter().map(|kind| kind.name).collect::<Vec<_>>(),
+            "inodes": self.inodes,
+            "hostname": self.hostname,
+        })
+    }
+
+    fn keep_refusal(&self) -> Option<&'static str> {
+        Some("the process that holds the namespaces ends with the program; give `pin` a path to keep them")
+    }
+}

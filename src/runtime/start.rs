@@ -1,0 +1,189 @@
+//! Starting a child as a step of the session: clone, hand-shake, exec, and the error that names the failing step.
+
+use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cancel;
+use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::object::Object;
+use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
+use crate::sys::child::{Op, Plan};
+use crate::sys::clone::{Child, Failure};
+use crate::sys::{Errno, SysError, clone, nsfd, process, record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The steps of a child, each with what it is for: `cannot WHAT` is the error when it fails.
+#[derive(Debug, Default)]
+pub struct Steps {
+    ops: Vec<Op>,
+    what: Vec<String>,
+}
+
+impl Steps {
+    /// Adds a step.
+    pub fn push(&mut self, op: Op, what: impl Into<String>) {
+        self.ops.push(op);
+        self.what.push(what.into());
+    }
+}
+
+/// A child that is to be started.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The operation, such as `proc::exec`.
+    pub op: &'static str,
+    /// What it is for, in words.
+    pub text: String,
+    /// What the child does before its exec, and the exec itself.
+    pub steps: Steps,
+    /// Its arguments.
+    pub argv: Vec<CString>,
+    /// Its environment.
+    pub envp: Vec<CString>,
+    /// The namespaces that are made for it.
+    pub fresh: CloneFlags,
+    /// The process whose pid namespace it is born in.
+    pub pid_ns: Option<BorrowedFd<'a>>,
+    /// The version 2 group it is born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The id maps of its new user namespace. The plan waits once more then, before anything else.
+    pub maps: Option<&'a IdMaps>,
+}
+
+/// A child that has exec'ed.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process id, as seen from here.
+    pub pid: i32,
+    /// The descriptor that refers to it.
+    pub pidfd: OwnedFd,
+}
+
+/// A start that failed in the child: which step, and with what.
+#[derive(Debug)]
+pub struct StepFailure {
+    /// What the step was for.
+    pub what: String,
+    /// The step's call as an error.
+    pub call: SysError,
+    /// Whether it was the exec itself.
+    pub is_exec: bool,
+}
+
+/// Starts a child. `explain` turns a step that failed into the error that the user sees.
+///
+/// # Errors
+/// What `explain` makes of a failed step; the failed clone or hand-shake; [`ErrorKind::Interrupted`].
+pub fn start(
+    session: &Session,
+    start: Start<'_>,
+    explain: impl FnOnce(StepFailure) -> Error,
+) -> Result<(StepId, Running)> {
+    let intent = Intent {
+        op: start.op,
+        text: start.text.clone(),
+        claim: Object::Process { pid: None, start_time: None },
+    };
+    session.step(intent, |progress| act(progress, start, explain))
+}
+
+fn act(
+    progress: &Progress<'_>,
+    start: Start<'_>,
+    explain: impl FnOnce(StepFailure) -> Error,
+) -> Result<Done<Running>> {
+    let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, cgroup, maps, .. } = start;
+    let last = ops.len().saturating_sub(1);
+    let plan = Plan::new(ops, argv, envp);
+    let texts = plan.describe();
+    let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup)).map_err(|error| explain_clone(op, error, fresh))?;
+    let pid = child.pid;
+    let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
+    let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
+    progress.made(object.clone())?;
+    let failure = hand_shake(op, &mut child, maps)?;
+    let done = failure.map_or(texts.len(), |failure| failure.step.min(last));
+    for text in &texts[..done] {
+        record::note(|| format!("[child] {text}"), Ok("0".into()), None);
+    }
+    if let Some(Failure { step, errno }) = failure {
+        let call = child_call(texts.get(step).map_or("?", String::as_str), errno);
+        record::note(|| format!("[child] {}", texts[done]), Err(errno), None);
+        let what = what.get(step).cloned().unwrap_or_default();
+        return Err(explain(StepFailure { what, call, is_exec: step == last }));
+    }
+    let pidfd = child
+        .into_pidfd()
+        .ok_or_else(|| Error::new(ErrorKind::Internal, op, "the child has not exec'ed"))?;
+    let effect = format!("process {pid}, started at tick {start_time}");
+    Ok(Done { value: Running { pid, pidfd }, object, effect })
+}
+
+/// Runs `clone` with the children of this thread being born in the pid namespace of `pid_ns`.
+///
+/// Only the namespace of children changes, and only for this thread; it is set back at once, which
+/// setns(2) allows because our own is an ancestor.
+fn born_in(
+    pid_ns: Option<BorrowedFd<'_>>,
+    clone: impl FnOnce() -> crate::sys::Result<Child>,
+) -> crate::sys::Result<Child> {
+    let Some(pid_ns) = pid_ns else { return clone() };
+    let own = nsfd::open(0, "pid")?;
+    nsfd::enter(pid_ns, CloneFlags::CLONE_NEWPID)?;
+    let child = clone();
+    nsfd::enter(&own, CloneFlags::CLONE_NEWPID)?;
+    child
+}
+
+fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Option<Failure>> {
+    if let Some(maps) = maps {
+        maps.write(op, child.pid)?;
+        let_go(op, child)?;
+    }
+    let_go(op, child)?;
+    loop {
+        let mut fds = vec![PollFd::new(child.report_fd(), PollFlags::POLLIN)];
+        fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) if fds[0].any() != Some(false) => break,
+            _ => cancel::check(op)?,
+        }
+    }
+    child.started().context(op, "cannot hear from the new process")
+}
+
+fn let_go(op: &'static str, child: &Child) -> Result<()> {
+    match child.go() {
+        // It ended before: the report says why.
+        Err(error) if error.errno() == Errno::EPIPE => Ok(()),
+        other => other.context(op, "cannot let the new process go"),
+    }
+}
+
+fn child_call(text: &str, errno: Errno) -> SysError {
+    SysError::of_child(text, errno)
+}
+
+fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags) -> Error {
+    let errno = error.errno();
+    let error = Error::sys(op, "cannot start a process", error);
+    match errno {
+        Errno::EPERM => error.hint(
+            "new namespaces need root (CAP_SYS_ADMIN), or a user namespace with them: add \"user\" to the kinds",
+        ),
+        Errno::ENOSPC if !fresh.is_empty() => error.hint(
+            "a limit on namespaces is reached: see `sysctl -a | grep user.max_`, and 32 levels of nesting",
+        ),
+        Errno::EAGAIN => error.hint("a limit on processes is reached: see pids.max of the group and `ulimit -u`"),
+        _ => error,
+    }
+}
+
+/// A descriptor that refers to the same thing, for a step of a child's plan.
+///
+/// # Errors
+/// When no descriptor is left.
+pub fn duplicate(op: &'static str, fd: impl AsFd) -> Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned().context(op, "cannot duplicate a descriptor")
+}
