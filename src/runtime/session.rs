@@ -192,6 +192,13 @@ impl Session {
         &self.dirs
     }
 
+    /// A number that is given out once a session: for names.
+    pub fn serial(&self) -> u64 {
+        let n = self.next_handle.get();
+        self.next_handle.set(n + 1);
+        n
+    }
+
     /// Says which script line asks for the next steps.
     pub fn set_at(&self, at: Option<String>) {
         self.at.replace(at);
@@ -377,8 +384,7 @@ impl Session {
 
     /// Hands a thing over to users. Its steps, in order, are undone in reverse when it is closed.
     pub fn adopt<T: Handle>(&self, handle: T, steps: Vec<StepId>) -> (HandleId, Rc<T>) {
-        let id = HandleId(self.next_handle.get());
-        self.next_handle.set(id.0 + 1);
+        let id = HandleId(self.serial());
         let handle = Rc::new(handle);
         let slot = Slot {
             handle: handle.clone(),
@@ -389,6 +395,13 @@ impl Session {
         };
         self.handles.borrow_mut().insert(id, slot);
         (id, handle)
+    }
+
+    /// Adds a step to those of a handle: undone first when it is closed.
+    pub fn add_step(&self, id: HandleId, step: StepId) {
+        if let Some(slot) = self.handles.borrow_mut().get_mut(&id) {
+            slot.steps.push(step);
+        }
     }
 
     /// The thing behind a handle, when it is open and of type `T`.

@@ -1,0 +1,198 @@
+//! What control groups this host has: version 1, version 2, or both (hybrid), and where ours are.
+//!
+//! Paths are taken per hierarchy from `/proc/self/cgroup`: a program may sit in different places of each. New groups
+//! are made below our own, where a container manager expects them and a delegation allows them.
+
+use crate::error::{Error, ErrorKind, Result, SysContext};
+use std::path::{Path, PathBuf};
+
+/// One mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its controllers; those that are available here, for version 2.
+    pub controllers: Vec<String>,
+    /// 1 or 2.
+    pub version: u8,
+    /// The folder of our own group.
+    pub own: PathBuf,
+}
+
+/// How the controllers of a host are arranged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Version 1 alone.
+    V1,
+    /// Controllers on version 1, and a version 2 tree beside them.
+    Hybrid,
+    /// Version 2 alone.
+    V2,
+    /// No control groups are mounted.
+    None,
+}
+
+impl Mode {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::Hybrid => "hybrid",
+            Self::V2 => "v2",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The hierarchies of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// All of them, without named ones that have no controller.
+    pub hierarchies: Vec<Hierarchy>,
+}
+
+impl Host {
+    /// Looks at the mounts and at our own groups.
+    ///
+    /// # Errors
+    /// When `/proc/self` cannot be read.
+    pub fn detect(op: &'static str) -> Result<Self> {
+        let read = |path: &str| std::fs::read_to_string(path).context(op, format!("cannot read {path}"));
+        let mut host = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        for hierarchy in host.hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == 2) {
+            let text = std::fs::read_to_string(hierarchy.own.join("cgroup.controllers")).unwrap_or_default();
+            hierarchy.controllers = text.split_ascii_whitespace().map(str::to_owned).collect();
+        }
+        Ok(host)
+    }
+
+    fn parse(mountinfo: &str, own: &str) -> Self {
+        let mut hierarchies: Vec<Hierarchy> = Vec::new();
+        for mount in mountinfo.lines().filter_map(Mount::parse) {
+            let Some(own) = mount.own_path(own) else { continue };
+            let known = hierarchies.iter().any(|known| known.controllers == mount.controllers && known.version == mount.version);
+            if !known {
+                hierarchies.push(Hierarchy { controllers: mount.controllers, version: mount.version, own });
+            }
+        }
+        Self { hierarchies }
+    }
+
+    /// How the controllers are arranged.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let has = |version| self.hierarchies.iter().any(|hierarchy| hierarchy.version == version);
+        match (has(1), has(2)) {
+            (true, true) => Mode::Hybrid,
+            (true, false) => Mode::V1,
+            (false, true) => Mode::V2,
+            (false, false) => Mode::None,
+        }
+    }
+
+    /// The version 2 tree, if there is one.
+    #[must_use]
+    pub fn unified(&self) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.version == 2)
+    }
+
+    /// The hierarchy with this controller.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when the host has it nowhere.
+    pub fn with(&self, op: &'static str, controller: &str) -> Result<&Hierarchy> {
+        let found = self.hierarchies.iter().find(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
+        found.ok_or_else(|| {
+            let what = format!("the {controller} controller is not mounted on this host");
+            let mounted: Vec<&str> =
+                self.hierarchies.iter().flat_map(|hierarchy| &hierarchy.controllers).map(String::as_str).collect();
+            Error::new(ErrorKind::Unsupported, op, what).hint(format!(
+                "mode {}; mounted here: {}",
+                self.mode().name(),
+                if mounted.is_empty() { "none".to_owned() } else { mounted.join(", ") }
+            ))
+        })
+    }
+}
+
+struct Mount {
+    controllers: Vec<String>,
+    version: u8,
+    root: String,
+    target: PathBuf,
+}
+
+impl Mount {
+    /// One line of mountinfo (proc_pid_mountinfo(5)), if it is a hierarchy with controllers or the version 2 tree.
+    fn parse(line: &str) -> Option<Self> {
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(3);
+        let (root, target) = (before.next()?, before.next()?);
+        let mut after = after.split(' ');
+        let kind = after.next()?;
+        let options = after.nth(1)?;
+        let (controllers, version) = match kind {
+            "cgroup2" => (Vec::new(), 2),
+            "cgroup" => (options.split(',').filter(|name| KNOWN.contains(name)).map(str::to_owned).collect(), 1),
+            _ => return None,
+        };
+        if version == 1 && controllers.is_empty() {
+            return None;
+        }
+        let target = PathBuf::from(target.replace("\\040", " "));
+        Some(Self { controllers, version, root: root.to_owned(), target })
+    }
+
+    /// Where our own group of this hierarchy is, below the mount.
+    fn own_path(&self, own: &str) -> Option<PathBuf> {
+        let path = own.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_, names, path) = (fields.next()?, fields.next()?, fields.next()?);
+            let matches = match self.version {
+                2 => names.is_empty(),
+                _ => names.split(',').any(|name| self.controllers.iter().any(|known| known == name)),
+            };
+            matches.then_some(path)
+        })?;
+        let below = Path::new(path).strip_prefix(&self.root).unwrap_or(Path::new(path));
+        let below = below.strip_prefix("/").unwrap_or(below);
+        Some(if below.as_os_str().is_empty() { self.target.clone() } else { self.target.join(below) })
+    }
+}
+
+/// The controllers of the kernel, as version 1 mounts name them.
+const KNOWN: [&str; 14] = [
+    "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "misc", "net_cls", "net_prio",
+    "perf_event", "pids", "rdma",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+31 24 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+32 24 0:28 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+33 24 0:29 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+34 24 0:30 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn each_hierarchy_has_its_own_path() {
+        let own = "4:memory:/outer/7\n1:cpu,cpuacct:/\n9:name=systemd:/\n0::/\n";
+        let host = Host::parse(HYBRID, own);
+        assert_eq!(host.mode(), Mode::Hybrid);
+        assert_eq!(host.with("t", "memory").unwrap().own, Path::new("/sys/fs/cgroup/memory/outer/7"));
+        assert_eq!(host.with("t", "cpuacct").unwrap().own, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(host.unified().unwrap().own, Path::new("/sys/fs/cgroup/unified"));
+        let error = host.with("t", "pids").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_mount_of_a_part_of_the_tree_is_seen_from_its_root() {
+        let mount = "31 24 0:27 /outer /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let host = Host::parse(mount, "0::/outer/mine\n");
+        assert_eq!(host.mode(), Mode::V2);
+        assert_eq!(host.unified().unwrap().own, Path::new("/sys/fs/cgroup/mine"));
+    }
+}

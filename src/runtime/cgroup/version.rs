@@ -1,0 +1,196 @@
+//! The two versions of control groups behind one trait: how a limit is set and how use is read.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::cgroup::dir::Dir;
+use crate::runtime::cgroup::limits::{Limit, Max};
+use std::fmt::Debug;
+
+/// What differs between the versions. Chosen for each hierarchy.
+pub trait Version: Debug {
+    /// Prepares a new group, before any process is in it.
+    ///
+    /// # Errors
+    /// The failed write.
+    fn prepare(&self, op: &'static str, dir: &Dir) -> Result<()>;
+
+    /// Sets a limit and reads it back.
+    ///
+    /// # Errors
+    /// The failed write; a value that the kernel did not take; a limit that this version does not have.
+    fn set(&self, op: &'static str, dir: &Dir, limit: &Limit) -> Result<()>;
+
+    /// The use of memory now, in bytes.
+    fn memory_current(&self, dir: &Dir) -> Option<u64>;
+    /// The greatest use of memory so far, in bytes.
+    fn memory_peak(&self, dir: &Dir) -> Option<u64>;
+    /// How many processes the memory controller has killed.
+    fn oom_kills(&self, dir: &Dir) -> Option<u64>;
+    /// The files that limits of this group are read from: version 2 name, this version's file.
+    fn limit_files(&self) -> &'static [(&'static str, &'static str)];
+}
+
+/// The implementation for a version number.
+#[must_use]
+pub fn of(version: u8) -> &'static dyn Version {
+    if version == 2 { &V2 } else { &V1 }
+}
+
+/// Control groups version 2 (cgroup-v2.rst of the kernel).
+#[derive(Debug)]
+struct V2;
+
+impl Version for V2 {
+    fn prepare(&self, _op: &'static str, _dir: &Dir) -> Result<()> {
+        Ok(())
+    }
+
+    fn set(&self, op: &'static str, dir: &Dir, limit: &Limit) -> Result<()> {
+        let (value, expected) = match limit {
+            Limit::Memory(value) | Limit::Swap(value) | Limit::MemoryHigh(value) => {
+                (show(*value, "max"), show(value.map(pages), "max"))
+            }
+            Limit::Pids(value) => same(show(*value, "max")),
+            Limit::Cpu { quota, period } => same(format!("{} {period}", show(*quota, "max"))),
+            Limit::CpuWeight(weight) => same(weight.to_string()),
+            Limit::CpusetCpus(list) | Limit::CpusetMems(list) => same(list.clone()),
+        };
+        dir.set(op, limit.file(), &value, &expected)
+    }
+
+    fn memory_current(&self, dir: &Dir) -> Option<u64> {
+        dir.number("memory.current")
+    }
+
+    fn memory_peak(&self, dir: &Dir) -> Option<u64> {
+        dir.number("memory.peak")
+    }
+
+    fn oom_kills(&self, dir: &Dir) -> Option<u64> {
+        dir.field("memory.events", "oom_kill")
+    }
+
+    fn limit_files(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("memory.max", "memory.max"),
+            ("memory.swap.max", "memory.swap.max"),
+            ("memory.high", "memory.high"),
+            ("pids.max", "pids.max"),
+            ("cpu.max", "cpu.max"),
+            ("cpu.weight", "cpu.weight"),
+            ("cpuset.cpus", "cpuset.cpus"),
+            ("cpuset.mems", "cpuset.mems"),
+        ]
+    }
+}
+
+/// Control groups version 1 (the `cgroup-v1` folder of the kernel's documentation).
+#[derive(Debug)]
+struct V1;
+
+impl Version for V1 {
+    fn prepare(&self, op: &'static str, dir: &Dir) -> Result<()> {
+        if !dir.has("cpuset") {
+            return Ok(());
+        }
+        // A version 1 cpuset is born empty, and nothing can enter it then: it starts with what its parent has.
+        let parent = dir.path.parent().unwrap_or(&dir.path);
+        let parent = Dir::open(op, parent, 1, &dir.controllers)?;
+        for name in ["cpuset.cpus", "cpuset.mems"] {
+            if dir.read(op, name)?.is_empty() {
+                dir.write(op, name, &parent.read(op, name)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, op: &'static str, dir: &Dir, limit: &Limit) -> Result<()> {
+        match limit {
+            Limit::Memory(value) => set_memory(op, dir, *value),
+            Limit::Swap(value) => set_swap(op, dir, *value),
+            Limit::MemoryHigh(_) => Err(untranslated(op, "memory.high", "it throttles; version 1 can only kill")),
+            Limit::Pids(value) => {
+                let text = show(*value, "max");
+                dir.set(op, "pids.max", &text, &text)
+            }
+            Limit::Cpu { quota, period } => {
+                let (quota, period) = (show(*quota, "-1"), period.to_string());
+                dir.set(op, "cpu.cfs_period_us", &period, &period)?;
+                dir.set(op, "cpu.cfs_quota_us", &quota, &quota)
+            }
+            Limit::CpuWeight(weight) => {
+                // 100 of 10000 is 1024 of 262144: both are the default. The least that the kernel holds is 2.
+                let shares = (weight * 1024 / 100).max(2).to_string();
+                dir.set(op, "cpu.shares", &shares, &shares)
+            }
+            Limit::CpusetCpus(list) => dir.set(op, "cpuset.cpus", list, list),
+            Limit::CpusetMems(list) => dir.set(op, "cpuset.mems", list, list),
+        }
+    }
+
+    fn memory_current(&self, dir: &Dir) -> Option<u64> {
+        dir.number("memory.usage_in_bytes")
+    }
+
+    fn memory_peak(&self, dir: &Dir) -> Option<u64> {
+        dir.number("memory.max_usage_in_bytes")
+    }
+
+    fn oom_kills(&self, dir: &Dir) -> Option<u64> {
+        dir.field("memory.oom_control", "oom_kill")
+    }
+
+    fn limit_files(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("memory.max", "memory.limit_in_bytes"),
+            ("memory.swap.max", "memory.memsw.limit_in_bytes"),
+            ("pids.max", "pids.max"),
+            ("cpu.max", "cpu.cfs_quota_us"),
+            ("cpu.weight", "cpu.shares"),
+            ("cpuset.cpus", "cpuset.cpus"),
+            ("cpuset.mems", "cpuset.mems"),
+        ]
+    }
+}
+
+const MEMORY: &str = "memory.limit_in_bytes";
+const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
+/// What version 1 shows for "no limit": the greatest number of pages of a signed 64-bit size.
+const UNLIMITED: u64 = 0x7fff_ffff_ffff_f000;
+
+/// Memory alone must never be above memory and swap together, so a raised limit raises the sum first.
+fn set_memory(op: &'static str, dir: &Dir, value: Max) -> Result<()> {
+    let expected = value.map_or(UNLIMITED, pages).to_string();
+    let text = show(value, "-1");
+    let together = dir.number(MEMORY_AND_SWAP);
+    if together.is_some_and(|together| value.map_or(UNLIMITED, pages) > together) {
+        dir.write(op, MEMORY_AND_SWAP, &text)?;
+    }
+    dir.set(op, MEMORY, &text, &expected)
+}
+
+/// Version 1 limits memory and swap together; version 2 swap alone.
+fn set_swap(op: &'static str, dir: &Dir, value: Max) -> Result<()> {
+    let memory = dir.number(MEMORY).unwrap_or(UNLIMITED);
+    let sum = value.filter(|_| memory < UNLIMITED).and_then(|swap| memory.checked_add(swap));
+    let expected = sum.map_or(UNLIMITED, pages).to_string();
+    dir.set(op, MEMORY_AND_SWAP, &show(sum, "-1"), &expected)
+}
+
+fn untranslated(op: &'static str, name: &str, why: &str) -> Error {
+    let what = format!("{name} has no counterpart in control groups version 1: {why}");
+    Error::new(ErrorKind::Unsupported, op, what).hint("this host has the controller on version 1 (`cgroup::info()`)")
+}
+
+/// The kernel counts memory in whole pages, and rounds down.
+fn pages(bytes: u64) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    (bytes / page * page).min(UNLIMITED)
+}
+
+fn show(value: Max, unlimited: &str) -> String {
+    value.map_or_else(|| unlimited.to_owned(), |value| value.to_string())
+}
+
+fn same(text: String) -> (String, String) {
+    (text.clone(), text)
+}

@@ -1,0 +1,327 @@
+//! `fs::overlay`: read-only layers below, a writable one on top, seen as one tree (overlayfs.rst of the kernel).
+
+use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::fs::claim::{self, New};
+use crate::runtime::fs::private;
+use crate::runtime::object::Object;
+use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
+use crate::sys::mount::FsContext;
+use crate::sys::{Errno, SysError, file, mount};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::MountAttrFlags;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+const OP: &str = "fs::overlay";
+/// The kernel's own bound on layers (`OVL_MAX_STACK`).
+const MOST_LAYERS: usize = 500;
+
+/// What `fs::overlay` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct OverlaySpec {
+    /// The read-only layers, topmost first, as overlayfs counts them.
+    pub lowerdir: Vec<PathBuf>,
+    /// The writable layer; without it one is made in the session's scratch folder.
+    pub upperdir: Option<PathBuf>,
+    /// A folder on the same file system for the kernel's own use; without it one is made beside the upper layer.
+    pub workdir: Option<PathBuf>,
+    /// Where the tree appears; without it a folder in the session's scratch folder. Made if it does not exist.
+    pub merged: Option<PathBuf>,
+    /// No writable layer at all.
+    pub readonly: bool,
+    /// Do not sync: faster, and nothing survives a crash of the machine.
+    pub volatile: bool,
+    /// What the layers are, when they are those of an image: for a later commit.
+    pub origin: Option<String>,
+}
+
+/// A mounted overlay.
+#[derive(Debug)]
+pub struct Overlay {
+    /// The read-only layers, topmost first.
+    pub lowerdir: Vec<PathBuf>,
+    /// The writable layer.
+    pub upperdir: Option<PathBuf>,
+    /// Where the tree is.
+    pub merged: PathBuf,
+    /// The image that the layers are of.
+    pub origin: Option<String>,
+    mount_id: u64,
+}
+
+/// Mounts an overlay in the session's mount namespace, until the handle is closed or the session ends.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] for a missing layer; [`ErrorKind::InvalidArgument`] for an upper and a work folder on
+/// different file systems, or for what overlayfs itself refuses, in its own words.
+pub fn overlay(session: &Session, spec: &OverlaySpec) -> Result<(HandleId, Rc<Overlay>)> {
+    let layers = check(spec)?;
+    let mount_ns = private::mounts(session, OP)?;
+    let mut steps = Vec::new();
+    match mount_all(session, spec, layers, mount_ns, &mut steps) {
+        Ok(overlay) => Ok(session.adopt(overlay, steps)),
+        Err(error) => Err(session.roll_back(steps, error)),
+    }
+}
+
+/// Checks all that can be checked before anything is made. Returns the layers as absolute paths.
+fn check(spec: &OverlaySpec) -> Result<Vec<PathBuf>> {
+    let invalid = |what: String| Error::new(ErrorKind::InvalidArgument, OP, what);
+    if spec.lowerdir.is_empty() {
+        return Err(invalid("no lower layer was given".into()).hint("lowerdir takes one folder or a list of them"));
+    }
+    if spec.lowerdir.len() > MOST_LAYERS {
+        let what = format!("{} lower layers; overlayfs takes {MOST_LAYERS}", spec.lowerdir.len());
+        return Err(Error::new(ErrorKind::LimitReached, OP, what));
+    }
+    if spec.readonly && (spec.upperdir.is_some() || spec.workdir.is_some()) {
+        return Err(invalid("readonly has no use for an upperdir or a workdir".into()));
+    }
+    if spec.workdir.is_some() && spec.upperdir.is_none() {
+        return Err(invalid("a workdir needs an upperdir beside it".into()));
+    }
+    let layers = spec.lowerdir.iter().map(|path| folder(path, "lowerdir")).collect::<Result<Vec<_>>>()?;
+    if let Some(upper) = &spec.upperdir {
+        let upper = folder(upper, "upperdir")?;
+        if let Some(work) = &spec.workdir {
+            same_file_system(&upper, &folder(work, "workdir")?)?;
+        }
+    }
+    Ok(layers)
+}
+
+fn folder(path: &Path, role: &str) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path).context(OP, format!("{role}: cannot resolve {}", path.display()))?;
+    let open = file::openat(CWD, &absolute, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+    open.map_err(|source| {
+        let what = match source.errno() {
+            Errno::ENOENT => format!("{role} {} does not exist", path.display()),
+            Errno::ENOTDIR => format!("{role} {} is not a folder", path.display()),
+            _ => format!("cannot open {role} {}", path.display()),
+        };
+        Error::sys(OP, what, source).path(&absolute).hint("each layer is a folder that exists")
+    })?;
+    Ok(absolute)
+}
+
+fn same_file_system(upper: &Path, work: &Path) -> Result<()> {
+    let identify = |path: &Path| {
+        let fd = file::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        fd.and_then(|fd| file::identify(&fd, Path::new(""))).context(OP, format!("cannot identify {}", path.display()))
+    };
+    let (a, b) = (identify(upper)?, identify(work)?);
+    if (a.dev, a.mount_id) == (b.dev, b.mount_id) {
+        return Ok(());
+    }
+    let what = format!(
+        "upperdir {} and workdir {} lie on different file systems (or mounts)",
+        upper.display(),
+        work.display()
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, OP, what)
+        .path(work)
+        .hint("overlayfs renames between them: put the workdir beside the upperdir, or leave it out"))
+}
+
+fn mount_all(
+    session: &Session,
+    spec: &OverlaySpec,
+    lowerdir: Vec<PathBuf>,
+    mount_ns: u64,
+    steps: &mut Vec<StepId>,
+) -> Result<Overlay> {
+    let home = Home::new(session, spec, steps)?;
+    let upper = match &spec.upperdir {
+        Some(path) => Some(std::path::absolute(path).context(OP, "cannot resolve the upperdir")?),
+        None if spec.readonly => None,
+        None => Some(home.part("upper")?),
+    };
+    let work = match (&spec.workdir, &upper) {
+        (Some(path), _) => Some(std::path::absolute(path).context(OP, "cannot resolve the workdir")?),
+        (None, Some(upper)) => Some(home.work(session, spec, upper, steps)?),
+        (None, None) => None,
+    };
+    let merged = home.merged(session, spec, steps)?;
+    let text = match &upper {
+        Some(_) => format!("mount an overlay of {} and a writable layer", count(lowerdir.len())),
+        None => format!("mount a read-only overlay of {}", count(lowerdir.len())),
+    };
+    let claim = Object::Mount { target: merged.clone(), mount_id: None, mount_ns };
+    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |_| {
+        let writable = upper.as_deref().zip(work.as_deref());
+        let mount_id = mount_one(&lowerdir, writable, spec.volatile, &merged)?;
+        let object = Object::Mount { target: merged.clone(), mount_id: Some(mount_id), mount_ns };
+        Ok(Done { value: mount_id, object, effect: format!("overlay at {} (mount id {mount_id})", merged.display()) })
+    })?;
+    steps.push(step);
+    Ok(Overlay { lowerdir, upperdir: upper, merged, origin: spec.origin.clone(), mount_id })
+}
+
+fn count(layers: usize) -> String {
+    if layers == 1 { "1 lower layer".into() } else { format!("{layers} lower layers") }
+}
+
+/// Where the parts that were not given are made: one folder a overlay in the session's scratch folder.
+struct Home {
+    path: Option<PathBuf>,
+}
+
+impl Home {
+    fn new(session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<Self> {
+        let needed = spec.merged.is_none() || (spec.upperdir.is_none() && !spec.readonly);
+        if !needed {
+            return Ok(Self { path: None });
+        }
+        let scratch = private::scratch(session, OP)?;
+        let path = scratch.join(format!("overlay-{}", session.serial()));
+        steps.push(claim::make(session, OP, &path, New::Folder(0o755))?);
+        Ok(Self { path: Some(path) })
+    }
+
+    fn part(&self, name: &str) -> Result<PathBuf> {
+        let Some(home) = &self.path else { return Err(Error::new(ErrorKind::Internal, OP, "no home folder")) };
+        let path = home.join(name);
+        // Below a folder of ours, and removed with it.
+        file::mkdirat(CWD, &path, 0o755).context(OP, format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The work folder: beside the upper one, because both must lie on one mount.
+    fn work(
+        &self,
+        session: &Session,
+        spec: &OverlaySpec,
+        upper: &Path,
+        steps: &mut Vec<StepId>,
+    ) -> Result<PathBuf> {
+        if spec.upperdir.is_none() {
+            return self.part("work");
+        }
+        let name = upper.file_name().unwrap_or_default().to_string_lossy();
+        let path = upper.with_file_name(format!("{name}.work-{}-{}", session.token(), session.serial()));
+        steps.push(claim::make(session, OP, &path, New::Folder(0o700))?);
+        Ok(path)
+    }
+
+    fn merged(&self, session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<PathBuf> {
+        let Some(path) = &spec.merged else { return self.part("merged") };
+        let absolute = std::path::absolute(path).context(OP, format!("merged: cannot resolve {}", path.display()))?;
+        if absolute.is_dir() {
+            return Ok(absolute);
+        }
+        steps.push(claim::make(session, OP, &absolute, New::Folder(0o755))?);
+        Ok(absolute)
+    }
+}
+
+fn mount_one(
+    lowerdir: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    volatile: bool,
+    merged: &Path,
+) -> Result<u64> {
+    let context = FsContext::open("overlay").map_err(|source| {
+        let missing = mount::is_missing(source.errno());
+        let error = Error::sys(OP, "cannot use overlayfs", source);
+        if missing {
+            error.kind_is(ErrorKind::Unsupported).hint("this kernel has no overlayfs: `modprobe overlay`")
+        } else {
+            error
+        }
+    })?;
+    let detached = configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))?;
+    mount::attach(&detached, CWD, merged)
+        .and_then(|()| file::identify(CWD, merged))
+        .map(|id| id.mount_id)
+        .map_err(|source| Error::sys(OP, "cannot attach the overlay", source).path(merged))
+}
+
+/// What overlayfs refuses, in its own words from the context's log.
+fn refused(context: &FsContext, source: SysError) -> Error {
+    let messages = context.messages();
+    let errno = source.errno();
+    let what = if messages.is_empty() {
+        "the kernel refuses the overlay".into()
+    } else {
+        format!("the kernel refuses the overlay: {}", messages.join("; "))
+    };
+    let error = Error::sys(OP, what, source);
+    match errno {
+        Errno::EINVAL => error.hint(
+            "an upper layer cannot lie on an overlay, and upper and work must be folders of one file system",
+        ),
+        Errno::EBUSY => error.hint("the upper or work folder is in use by another overlay"),
+        Errno::ELOOP => error.hint("a layer lies inside another one, or the stack of overlays is too deep"),
+        _ => error,
+    }
+}
+
+fn configure(
+    context: &FsContext,
+    lowerdir: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    volatile: bool,
+) -> crate::sys::Result<std::os::fd::OwnedFd> {
+    context.set("source", Path::new("cshell"))?;
+    set_layers(context, lowerdir)?;
+    if let Some((upper, work)) = writable {
+        context.set("upperdir", upper)?;
+        context.set("workdir", work)?;
+        // What a commit reads from the upper layer must be there, whole, under its own name.
+        for key in ["redirect_dir", "metacopy", "index"] {
+            context.set(key, Path::new("off"))?;
+        }
+        if volatile {
+            context.flag("volatile")?;
+        }
+    }
+    let attributes = if writable.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+    context.mount(attributes)
+}
+
+/// One `lowerdir+` a layer (Linux 6.7), which takes any path as it is; before that, one text with the colons escaped.
+fn set_layers(context: &FsContext, lowerdir: &[PathBuf]) -> crate::sys::Result<()> {
+    for (index, layer) in lowerdir.iter().enumerate() {
+        match context.set("lowerdir+", layer) {
+            Err(error) if index == 0 && error.errno() == Errno::EINVAL => {
+                let escaped = |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+                let text = lowerdir.iter().map(escaped).collect::<Vec<_>>().join(":");
+                return context.set("lowerdir", Path::new(&text));
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+impl Handle for Overlay {
+    fn kind(&self) -> &'static str {
+        "Overlay"
+    }
+
+    fn name(&self) -> String {
+        self.merged.display().to_string()
+    }
+
+    fn line(&self) -> String {
+        let mode = if self.upperdir.is_some() { "rw" } else { "ro" };
+        format!("Overlay {} ({mode}, {})", self.merged.display(), count(self.lowerdir.len()))
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        let shown = |path: &PathBuf| path.display().to_string();
+        json!({
+            "merged": shown(&self.merged),
+            "lowerdir": self.lowerdir.iter().map(shown).collect::<Vec<_>>(),
+            "upperdir": self.upperdir.as_ref().map(shown),
+            "readonly": self.upperdir.is_none(),
+            "mount_id": self.mount_id,
+            "image": self.origin,
+        })
+    }
+
+    fn keep_refusal(&self) -> Option<&'static str> {
+        Some("its mount lies in the program's own mount namespace and ends with it; commit it to an image to keep it")
+    }
+}
