@@ -45,6 +45,8 @@ pub struct Start<'a> {
     pub fresh: CloneFlags,
     /// The process whose pid namespace it is born in.
     pub pid_ns: Option<BorrowedFd<'a>>,
+    /// The process whose time namespace it is born in.
+    pub time_ns: Option<BorrowedFd<'a>>,
     /// The version 2 group it is born in.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The id maps of its new user namespace. The plan waits once more then, before anything else.
@@ -93,16 +95,20 @@ fn act(
     start: Start<'_>,
     explain: impl FnOnce(StepFailure) -> Error,
 ) -> Result<Done<Running>> {
-    let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, cgroup, maps, .. } = start;
+    let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, time_ns, cgroup, maps, .. } =
+        start;
     let last = ops.len().saturating_sub(1);
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
-    let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup)).map_err(|error| explain_clone(op, error, fresh))?;
+    let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
+    let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup))
+        .map_err(|error| explain_clone(op, error, fresh))?;
     let pid = child.pid;
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
     progress.made(object.clone())?;
     let failure = hand_shake(op, &mut child, maps)?;
+    away.map_or(Ok(()), |away| away.leave(op))?;
     let done = failure.map_or(texts.len(), |failure| failure.step.min(last));
     for text in &texts[..done] {
         record::note(|| format!("[child] {text}"), Ok("0".into()), None);
@@ -113,9 +119,8 @@ fn act(
         let what = what.get(step).cloned().unwrap_or_default();
         return Err(explain(StepFailure { what, call, is_exec: step == last }));
     }
-    let pidfd = child
-        .into_pidfd()
-        .ok_or_else(|| Error::new(ErrorKind::Internal, op, "the child has not exec'ed"))?;
+    let pidfd =
+        child.into_pidfd().ok_or_else(|| Error::new(ErrorKind::Internal, op, "the child has not exec'ed"))?;
     let effect = format!("process {pid}, started at tick {start_time}");
     Ok(Done { value: Running { pid, pidfd }, object, effect })
 }
@@ -134,6 +139,44 @@ fn born_in(
     let child = clone();
     nsfd::enter(&own, CloneFlags::CLONE_NEWPID)?;
     child
+}
+
+/// This thread in the time namespace of another process, so that a child is born there: a process that shares its memory
+/// cannot change its own (setns(2), EUSERS).
+struct InTime {
+    own: OwnedFd,
+}
+
+impl InTime {
+    fn enter(op: &'static str, ns: BorrowedFd<'_>) -> Result<Self> {
+        let what = "cannot enter the time namespace";
+        let own = nsfd::open(0, "time").context(op, what)?;
+        let kind = crate::runtime::ns::Kinds::NONE.with_name("time").flags();
+        nsfd::enter(ns, kind).map_err(|source| {
+            let threads = source.errno() == Errno::EUSERS;
+            let error = Error::sys(op, what, source);
+            if threads {
+                error.hint("only a program of one thread can change its time namespace")
+            } else {
+                error
+            }
+        })?;
+        Ok(Self { own })
+    }
+
+    /// Possible once the child no longer shares our memory.
+    fn leave(self, op: &'static str) -> Result<()> {
+        let kind = crate::runtime::ns::Kinds::NONE.with_name("time").flags();
+        nsfd::enter(&self.own, kind).context(op, "cannot leave the time namespace")
+    }
+}
+
+impl Drop for InTime {
+    fn drop(&mut self) {
+        // After an error half-way; harmless where we are home already.
+        let kind = crate::runtime::ns::Kinds::NONE.with_name("time").flags();
+        let _ = nsfd::enter(&self.own, kind);
+    }
 }
 
 fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Option<Failure>> {

@@ -32,8 +32,11 @@ pub enum Op {
     ControlTerminal,
     /// Change the propagation of `/` and of all below it; the flag is that of mount(2).
     Propagation(u64),
-    /// Make a detached mount the root: attach it over `/`, pivot into it, let the old root go.
+    /// Make a detached mount the root: attach it over `/` and pivot into it. The old root stays below, out of reach.
     Pivot(OwnedFd),
+    /// Let the old root go. Last of all mounts: in a user namespace the kernel gives a new procfs or sysfs only where
+    /// one is still in sight (`mount_too_revealing`).
+    DropOldRoot,
     /// Attach a detached mount at a path of the new root.
     Attach(OwnedFd, CString),
     /// mount(2).
@@ -106,7 +109,10 @@ impl Op {
             Self::NewSession => "setsid()".into(),
             Self::ControlTerminal => "ioctl(0, TIOCSCTTY, 0)".into(),
             Self::Propagation(flags) => format!("mount(NULL, \"/\", NULL, {flags:#x}, NULL)"),
-            Self::Pivot(fd) => format!("move_mount({}, \"\", AT_FDCWD, \"/\") and pivot_root(\".\", \".\")", fd.as_raw_fd()),
+            Self::Pivot(fd) => {
+                format!("move_mount({}, \"\", AT_FDCWD, \"/\") and pivot_root(\".\", \".\")", fd.as_raw_fd())
+            }
+            Self::DropOldRoot => "umount2(\".\", MNT_DETACH)".into(),
             Self::Attach(fd, target) => format!("move_mount({}, \"\", AT_FDCWD, {target:?})", fd.as_raw_fd()),
             Self::Mount { source, target, kind, flags, data } => {
                 format!("mount({source:?}, {target:?}, {kind:?}, {flags:#x}, {data:?})")
@@ -130,7 +136,9 @@ impl Op {
             Self::Stdio(fd, to) => format!("dup2({}, {to})", fd.as_raw_fd()),
             Self::IgnoreChildren => "rt_sigaction(SIGCHLD, SIG_IGN)".into(),
             Self::Clean => "close_range(3, ~0, CLOSE_RANGE_CLOEXEC), rt_sigaction(all, SIG_DFL)".into(),
-            Self::Exec(programs) => format!("execve({:?})", programs.first().map(CString::as_c_str).unwrap_or_default()),
+            Self::Exec(programs) => {
+                format!("execve({:?})", programs.first().map(CString::as_c_str).unwrap_or_default())
+            }
             Self::ExecFd(fd) => format!("execveat({}, \"\", AT_EMPTY_PATH)", fd.as_raw_fd()),
         }
     }
@@ -265,11 +273,11 @@ fn act(plan: &Plan, op: &Op) -> Outcome {
             syscall(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, *flags as usize, 0, 0])
         }
         Op::Pivot(fd) => pivot(fd),
+        Op::DropOldRoot => drop_old_root(),
         Op::Attach(fd, target) => attach(fd, target.as_ptr().addr()),
-        Op::Mount { source, target, kind, flags, data } => syscall(
-            libc::SYS_mount,
-            [text(source), text(target), text(kind), *flags as usize, text(data), 0],
-        ),
+        Op::Mount { source, target, kind, flags, data } => {
+            syscall(libc::SYS_mount, [text(source), text(target), text(kind), *flags as usize, text(data), 0])
+        }
         Op::Folder(path, mode) => {
             existing(syscall(libc::SYS_mkdirat, [AT_FDCWD, text(path), *mode as usize, 0, 0, 0]))
         }
@@ -278,9 +286,7 @@ fn act(plan: &Plan, op: &Op) -> Outcome {
             existing(syscall(libc::SYS_symlinkat, [text(target), AT_FDCWD, text(path), 0, 0, 0]))
         }
         Op::Write(path, data) => write_file(path, data),
-        Op::Hostname(name) => {
-            syscall(libc::SYS_sethostname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0])
-        }
+        Op::Hostname(name) => syscall(libc::SYS_sethostname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0]),
         Op::Domainname(name) => {
             syscall(libc::SYS_setdomainname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0])
         }
@@ -371,15 +377,18 @@ fn attach(fd: &OwnedFd, target: usize) -> Outcome {
     )
 }
 
-/// `pivot_root(".", ".")`: the old root ends up under the new one, where a lazy unmount lets it go; no folder is
-/// needed for it (pivot_root(2), NOTES).
+/// `pivot_root(".", ".")`: the old root ends up on top of the new one at `/`, where paths do not lead and where a lazy
+/// unmount lets it go; no folder is needed for it (pivot_root(2), NOTES).
 fn pivot(fd: &OwnedFd) -> Outcome {
     let (here, slash) = (c".".as_ptr().addr(), c"/".as_ptr().addr());
     attach(fd, slash)?;
     syscall(libc::SYS_fchdir, [raw(fd), 0, 0, 0, 0, 0])?;
-    syscall(libc::SYS_pivot_root, [here, here, 0, 0, 0, 0])?;
-    syscall(libc::SYS_umount2, [here, libc::MNT_DETACH as usize, 0, 0, 0, 0])?;
-    syscall(libc::SYS_chdir, [slash, 0, 0, 0, 0, 0])
+    syscall(libc::SYS_pivot_root, [here, here, 0, 0, 0, 0])
+}
+
+fn drop_old_root() -> Outcome {
+    syscall(libc::SYS_umount2, [c".".as_ptr().addr(), libc::MNT_DETACH as usize, 0, 0, 0, 0])?;
+    syscall(libc::SYS_chdir, [c"/".as_ptr().addr(), 0, 0, 0, 0, 0])
 }
 
 fn device(path: &CString, mode: u32, dev: u64) -> Outcome {

@@ -126,7 +126,11 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "flags and ids as the kernel has them")]
+#[expect(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    reason = "flags and ids as the kernel has them"
+)]
 fn clone3(
     shared: &(Plan, Stack),
     kinds: CloneFlags,

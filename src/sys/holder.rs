@@ -17,12 +17,12 @@ std::arch::global_asm!(
     ".globl cshell_holder_start",
     ".globl cshell_holder_end",
     "cshell_holder_start:",
-    "mov edi, 15",     // PR_SET_NAME
+    "mov edi, 15", // PR_SET_NAME
     "lea rsi, [rip + 4f]",
-    "mov eax, 157",    // prctl
+    "mov eax, 157", // prctl
     "syscall",
     "3:",
-    "mov eax, 34",     // pause
+    "mov eax, 34", // pause
     "syscall",
     "jmp 3b",
     "4:",
@@ -79,7 +79,8 @@ fn image() -> Vec<u8> {
 pub fn make() -> Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags};
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = call("memfd_create", || format!("{NAME:?}, {flags:?}"), || rustix::fs::memfd_create(NAME, flags))?;
+    let fd =
+        call("memfd_create", || format!("{NAME:?}, {flags:?}"), || rustix::fs::memfd_create(NAME, flags))?;
     super::file::write_once(&fd, &image())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     call(

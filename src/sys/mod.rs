@@ -15,6 +15,7 @@ pub mod process;
 mod raw;
 pub mod record;
 pub mod signal;
+pub mod tty;
 
 pub use nix::errno::Errno;
 use std::fmt;

@@ -59,7 +59,8 @@ pub fn inside<T: Send, E: Send + From<SysError>>(
                 super::record::start();
             }
             // A mount namespace can only be entered by a thread with a root and working directory of its own.
-            let own_fs = if kind.contains(CloneFlags::CLONE_NEWNS) { unshare(CloneFlags::CLONE_FS) } else { Ok(()) };
+            let own_fs =
+                if kind.contains(CloneFlags::CLONE_NEWNS) { unshare(CloneFlags::CLONE_FS) } else { Ok(()) };
             let outcome = own_fs.and_then(|()| enter(ns, kind)).map_err(E::from).and_then(|()| work());
             (outcome, super::record::take())
         });

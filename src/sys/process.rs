@@ -21,6 +21,52 @@ impl Outcome for Exit {
     }
 }
 
+/// What a process and the children that it waited for have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in programs.
+    pub user: std::time::Duration,
+    /// Processor time in the kernel.
+    pub system: std::time::Duration,
+    /// The greatest resident size of one process, in bytes.
+    pub memory_peak: u64,
+}
+
+impl Outcome for (Exit, Usage) {
+    fn show(&self) -> String {
+        self.0.show()
+    }
+}
+
+/// Collects the status and the usage of the child behind `pidfd`, or `None` while it runs.
+///
+/// # Errors
+/// The failed `waitid`; `ECHILD` when it is not a child of ours.
+pub fn wait_usage(pidfd: impl AsFd) -> Result<Option<(Exit, Usage)>> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    call(
+        "waitid",
+        || format!("P_PIDFD, {fd}, {{…}}, WEXITED|WNOHANG, {{…}}"),
+        || super::raw::wait_usage(fd, libc::WEXITED | libc::WNOHANG),
+    )
+}
+
+/// Sends `signal` to every process of the group that `leader` leads. The leader must not have been waited for: its id
+/// is not given to another until then.
+///
+/// # Errors
+/// The failed `kill`; `ESRCH` when there is no such group.
+pub fn signal_group(leader: i32, signal: i32) -> Result<()> {
+    call(
+        "kill",
+        || format!("-{leader}, {}", signal_name(signal)),
+        || {
+            let group = nix::unistd::Pid::from_raw(leader);
+            nix::sys::signal::killpg(group, Signal::try_from(signal).ok())
+        },
+    )
+}
+
 /// Opens a process by id.
 ///
 /// # Errors

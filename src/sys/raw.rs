@@ -20,3 +20,38 @@ pub(super) fn pidfd_send_signal(fd: i32, signal: i32) -> Result<(), Errno> {
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) };
     Errno::result(result).map(drop)
 }
+
+/// `waitid(P_PIDFD, fd, …, options, &usage)`: how the child ended and what it used; `None` while it runs.
+///
+/// The C library's `waitid` has no room for the usage; the system call has.
+pub(super) fn wait_usage(
+    fd: i32,
+    options: i32,
+) -> Result<Option<(super::process::Exit, super::process::Usage)>, Errno> {
+    // SAFETY: both are plain C structures, for which all zeroes is a value.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
+    let id = libc::P_PIDFD;
+    // SAFETY: the two structures live across the call, which fills them in.
+    let result = unsafe { libc::syscall(libc::SYS_waitid, id, fd, &raw mut info, options, &raw mut usage) };
+    Errno::result(result)?;
+    // SAFETY: waitid has filled in the child part of the union, or left all zeroes.
+    let pid = unsafe { info.si_pid() };
+    if pid == 0 {
+        return Ok(None);
+    }
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    let exit = match info.si_code {
+        libc::CLD_EXITED => super::process::Exit::Code(status),
+        _ => super::process::Exit::Signal(status),
+    };
+    let time = |time: libc::timeval| {
+        let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
+        std::time::Duration::from_secs(seconds.unwrap_or(0))
+            + std::time::Duration::from_micros(micros.unwrap_or(0))
+    };
+    let memory_peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+    let used =
+        super::process::Usage { user: time(usage.ru_utime), system: time(usage.ru_stime), memory_peak };
+    Ok(Some((exit, used)))
+}

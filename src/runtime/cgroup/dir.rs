@@ -35,14 +35,19 @@ impl Dir {
     /// [`ErrorKind::Unsupported`] when it is not on a cgroup file system.
     pub fn open(op: &'static str, path: &Path, version: u8, controllers: &[String]) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let fd = file::openat(CWD, path, flags, Mode::empty())
-            .map_err(|source| Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path))?;
+        let fd = file::openat(CWD, path, flags, Mode::empty()).map_err(|source| {
+            Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path)
+        })?;
         let magic = file::fs_magic(&fd).context(op, format!("cannot examine {}", path.display()))?;
         if magic != if version == 2 { MAGIC_V2 } else { MAGIC_V1 } {
-            let what = format!("{} is an ordinary folder, not a version {version} control group", path.display());
-            return Err(Error::new(ErrorKind::Unsupported, op, what).path(path).hint("mount the controller first"));
+            let what =
+                format!("{} is an ordinary folder, not a version {version} control group", path.display());
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .path(path)
+                .hint("mount the controller first"));
         }
-        let found = file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
+        let found =
+            file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
         let id = FileId { dev: found.dev, ino: found.ino };
         Ok(Self { path: path.to_owned(), version, controllers: controllers.to_vec(), id, fd })
     }
@@ -74,9 +79,9 @@ impl Dir {
     /// The failed open or write.
     pub fn write(&self, op: &'static str, name: &str, value: &str) -> Result<()> {
         let fd = self.open_for_writing(op, name)?;
-        file::write_once(&fd, value.as_bytes()).map(drop).map_err(|source| {
-            self.failed(op, &format!("cannot write {value:?} to"), name, source)
-        })
+        file::write_once(&fd, value.as_bytes())
+            .map(drop)
+            .map_err(|source| self.failed(op, &format!("cannot write {value:?} to"), name, source))
     }
 
     /// Writes a file and compares what the kernel holds afterwards with `expected`.

@@ -120,7 +120,12 @@ impl Cgroup {
         Ok(Some(step))
     }
 
-    fn missing<'a>(&self, op: &'static str, host: &'a Host, controllers: &[&str]) -> Result<Vec<&'a Hierarchy>> {
+    fn missing<'a>(
+        &self,
+        op: &'static str,
+        host: &'a Host,
+        controllers: &[&str],
+    ) -> Result<Vec<&'a Hierarchy>> {
         let mut wanted: Vec<&Hierarchy> = host.unified().into_iter().collect();
         for controller in controllers {
             let hierarchy = host.with(op, controller)?;
@@ -148,12 +153,21 @@ impl Cgroup {
             for limit in limits {
                 self.with_dir(op, limit.controller(), |dir| version::of(dir.version).set(op, dir, limit))?;
             }
-            Ok(Done { value: (), object: Object::Nothing, effect: format!("the kernel holds {}", shown.join(", ")) })
+            Ok(Done {
+                value: (),
+                object: Object::Nothing,
+                effect: format!("the kernel holds {}", shown.join(", ")),
+            })
         })?;
         Ok(Some(step))
     }
 
-    fn with_dir<T>(&self, op: &'static str, controller: &str, work: impl FnOnce(&Dir) -> Result<T>) -> Result<T> {
+    fn with_dir<T>(
+        &self,
+        op: &'static str,
+        controller: &str,
+        work: impl FnOnce(&Dir) -> Result<T>,
+    ) -> Result<T> {
         let dirs = self.dirs.borrow();
         let dir = dirs.iter().find(|dir| dir.has(controller)).ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, op, format!("the group has no {controller} controller"))
@@ -193,7 +207,10 @@ impl Cgroup {
     /// When no descriptor is left.
     pub fn birth(&self, op: &'static str) -> Result<Option<OwnedFd>> {
         let dirs = self.dirs.borrow();
-        dirs.iter().find(|dir| dir.version == 2).map(|dir| crate::runtime::start::duplicate(op, dir.fd())).transpose()
+        dirs.iter()
+            .find(|dir| dir.version == 2)
+            .map(|dir| crate::runtime::start::duplicate(op, dir.fd()))
+            .transpose()
     }
 
     /// How many of its processes the memory controller has killed.
@@ -218,7 +235,8 @@ impl Cgroup {
     #[must_use]
     pub fn procs(&self) -> Vec<i32> {
         let dirs = self.dirs.borrow();
-        let text = dirs.first().and_then(|dir| dir.read("cgroup.procs", "cgroup.procs").ok()).unwrap_or_default();
+        let text =
+            dirs.first().and_then(|dir| dir.read("cgroup.procs", "cgroup.procs").ok()).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
@@ -236,7 +254,10 @@ impl Cgroup {
     /// # Errors
     /// When one does not end.
     pub fn kill(&self) -> Result<()> {
-        self.paths().iter().try_for_each(|path| reclaim::kill(path)).map_err(|error| error.in_op("cgroup.kill"))
+        self.paths()
+            .iter()
+            .try_for_each(|path| reclaim::kill(path))
+            .map_err(|error| error.in_op("cgroup.kill"))
     }
 
     /// The limits that are in force, by the names of version 2; a value of `null` means unlimited.
@@ -248,7 +269,10 @@ impl Cgroup {
                 if dir.has(name.split('.').next().unwrap_or_default())
                     && let Ok(text) = dir.read("cgroup.limits", file)
                 {
-                    limits.insert((*name).to_owned(), text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)));
+                    limits.insert(
+                        (*name).to_owned(),
+                        text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)),
+                    );
                 }
             }
         }
@@ -292,7 +316,8 @@ pub fn limit(session: &Session, id: HandleId, limits: &[Limit]) -> Result<()> {
         limit.check(OP)?;
     }
     let controllers: Vec<&str> = limits.iter().map(Limit::controller).collect();
-    let known = controllers.iter().all(|controller| group.dirs.borrow().iter().any(|dir| dir.has(controller)));
+    let known =
+        controllers.iter().all(|controller| group.dirs.borrow().iter().any(|dir| dir.has(controller)));
     if !known {
         let members = group.procs();
         let step = group.add_dirs(session, OP, &Host::detect(OP)?, &controllers)?;
@@ -312,7 +337,9 @@ fn enable(op: &'static str, hierarchy: &Hierarchy, controllers: &[&str]) -> Resu
     }
     let own = Dir::open(op, &hierarchy.own, 2, &hierarchy.controllers)?;
     let enabled = own.read(op, "cgroup.subtree_control")?;
-    for controller in controllers.iter().filter(|name| hierarchy.controllers.iter().any(|known| known == *name)) {
+    for controller in
+        controllers.iter().filter(|name| hierarchy.controllers.iter().any(|known| known == *name))
+    {
         if !enabled.split(' ').any(|name| name == *controller) {
             own.write(op, "cgroup.subtree_control", &format!("+{controller}")).map_err(|error| {
                 let busy = error.errno() == Some(Errno::EBUSY);
@@ -381,5 +408,24 @@ impl Handle for Cgroup {
     fn inspect(&self) -> serde_json::Value {
         let paths: Vec<String> = self.paths().iter().map(|path| path.display().to_string()).collect();
         json!({ "name": self.name, "paths": paths, "limits": self.limits(), "procs": self.procs() })
+    }
+}
+
+/// A group that limits nothing and holds what a session starts on the host, so that it can be ended. `None` where the
+/// host has no version 2 tree, or gives us no place in it.
+///
+/// # Errors
+/// When the ledger cannot be written.
+pub fn tracking(session: &Session, op: &'static str) -> Result<Option<Rc<Cgroup>>> {
+    let host = Host::detect(op)?;
+    if host.unified().is_none() {
+        return Ok(None);
+    }
+    let name = format!("cshell-{}", session.token());
+    let group = Cgroup { name, token: true, dirs: RefCell::default() };
+    match group.add_dirs(session, op, &host, &[]) {
+        Ok(_) => Ok(Some(Rc::new(group))),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -69,7 +69,9 @@ impl Host {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         for mount in mountinfo.lines().filter_map(Mount::parse) {
             let Some(own) = mount.own_path(own) else { continue };
-            let known = hierarchies.iter().any(|known| known.controllers == mount.controllers && known.version == mount.version);
+            let known = hierarchies
+                .iter()
+                .any(|known| known.controllers == mount.controllers && known.version == mount.version);
             if !known {
                 hierarchies.push(Hierarchy { controllers: mount.controllers, version: mount.version, own });
             }
@@ -100,11 +102,18 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::Unsupported`] when the host has it nowhere.
     pub fn with(&self, op: &'static str, controller: &str) -> Result<&Hierarchy> {
-        let found = self.hierarchies.iter().find(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
+        let found = self
+            .hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
         found.ok_or_else(|| {
             let what = format!("the {controller} controller is not mounted on this host");
-            let mounted: Vec<&str> =
-                self.hierarchies.iter().flat_map(|hierarchy| &hierarchy.controllers).map(String::as_str).collect();
+            let mounted: Vec<&str> = self
+                .hierarchies
+                .iter()
+                .flat_map(|hierarchy| &hierarchy.controllers)
+                .map(String::as_str)
+                .collect();
             Error::new(ErrorKind::Unsupported, op, what).hint(format!(
                 "mode {}; mounted here: {}",
                 self.mode().name(),
@@ -132,7 +141,9 @@ impl Mount {
         let options = after.nth(1)?;
         let (controllers, version) = match kind {
             "cgroup2" => (Vec::new(), 2),
-            "cgroup" => (options.split(',').filter(|name| KNOWN.contains(name)).map(str::to_owned).collect(), 1),
+            "cgroup" => {
+                (options.split(',').filter(|name| KNOWN.contains(name)).map(str::to_owned).collect(), 1)
+            }
             _ => return None,
         };
         if version == 1 && controllers.is_empty() {
@@ -161,8 +172,20 @@ impl Mount {
 
 /// The controllers of the kernel, as version 1 mounts name them.
 const KNOWN: [&str; 14] = [
-    "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "misc", "net_cls", "net_prio",
-    "perf_event", "pids", "rdma",
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+    "rdma",
 ];
 
 #[cfg(test)]

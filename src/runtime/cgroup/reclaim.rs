@@ -24,7 +24,8 @@ pub fn group(dirs: &[PathBuf], ids: &[FileId], token: bool) -> Result<()> {
         (None, Ok(_)) => token,
         (_, Err(_)) => false,
     };
-    let mine: Vec<&PathBuf> = dirs.iter().enumerate().filter(|(index, dir)| ours(*index, dir)).map(|(_, dir)| dir).collect();
+    let mine: Vec<&PathBuf> =
+        dirs.iter().enumerate().filter(|(index, dir)| ours(*index, dir)).map(|(_, dir)| dir).collect();
     for dir in &mine {
         kill(dir)?;
     }
@@ -78,7 +79,10 @@ fn collect(dir: &Path, pids: &mut Vec<i32>) {
 
 fn children(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
@@ -87,9 +91,13 @@ fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
         loop {
             match poll(&mut fds, PollTimeout::from(PATIENCE_MS)) {
                 Ok(0) => {
-                    return Err(Error::new(ErrorKind::Timeout, OP, format!("process {pid} was killed and does not end"))
-                        .subject(dir.display())
-                        .hint("the kernel holds it in an uninterruptible wait; run `cshell gc` later"));
+                    return Err(Error::new(
+                        ErrorKind::Timeout,
+                        OP,
+                        format!("process {pid} was killed and does not end"),
+                    )
+                    .subject(dir.display())
+                    .hint("the kernel holds it in an uninterruptible wait; run `cshell gc` later"));
                 }
                 Err(Errno::EINTR) => {}
                 _ => break,

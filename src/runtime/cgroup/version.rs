@@ -107,7 +107,9 @@ impl Version for V1 {
         match limit {
             Limit::Memory(value) => set_memory(op, dir, *value),
             Limit::Swap(value) => set_swap(op, dir, *value),
-            Limit::MemoryHigh(_) => Err(untranslated(op, "memory.high", "it throttles; version 1 can only kill")),
+            Limit::MemoryHigh(_) => {
+                Err(untranslated(op, "memory.high", "it throttles; version 1 can only kill"))
+            }
             Limit::Pids(value) => {
                 let text = show(*value, "max");
                 dir.set(op, "pids.max", &text, &text)
@@ -178,7 +180,8 @@ fn set_swap(op: &'static str, dir: &Dir, value: Max) -> Result<()> {
 
 fn untranslated(op: &'static str, name: &str, why: &str) -> Error {
     let what = format!("{name} has no counterpart in control groups version 1: {why}");
-    Error::new(ErrorKind::Unsupported, op, what).hint("this host has the controller on version 1 (`cgroup::info()`)")
+    Error::new(ErrorKind::Unsupported, op, what)
+        .hint("this host has the controller on version 1 (`cgroup::info()`)")
 }
 
 /// The kernel counts memory in whole pages, and rounds down.

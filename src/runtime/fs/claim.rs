@@ -26,7 +26,9 @@ pub enum New {
 pub fn make(session: &Session, op: &'static str, path: &Path, new: New) -> Result<StepId> {
     let path = std::path::absolute(path).context(op, format!("cannot resolve {}", path.display()))?;
     let Some((parent, name)) = path.parent().zip(path.file_name()) else {
-        return Err(Error::new(ErrorKind::AlreadyExists, op, "it exists").subject(path.display()).path(&path));
+        return Err(Error::new(ErrorKind::AlreadyExists, op, "it exists")
+            .subject(path.display())
+            .path(&path));
     };
     let birth = parent.join(format!(".cshell-{}-{}", session.token(), name.to_string_lossy()));
     let noun = if matches!(new, New::File(_)) { "file" } else { "folder" };
@@ -39,7 +41,13 @@ pub fn make(session: &Session, op: &'static str, path: &Path, new: New) -> Resul
     Ok(step)
 }
 
-fn act(progress: &Progress<'_>, op: &'static str, new: New, birth: &Path, path: &PathBuf) -> Result<Done<()>> {
+fn act(
+    progress: &Progress<'_>,
+    op: &'static str,
+    new: New,
+    birth: &Path,
+    path: &PathBuf,
+) -> Result<Done<()>> {
     let made = match new {
         New::Folder(mode) => file::mkdirat(CWD, birth, mode),
         New::File(mode) => {

@@ -69,7 +69,9 @@ pub fn overlay(session: &Session, spec: &OverlaySpec) -> Result<(HandleId, Rc<Ov
 fn check(spec: &OverlaySpec) -> Result<Vec<PathBuf>> {
     let invalid = |what: String| Error::new(ErrorKind::InvalidArgument, OP, what);
     if spec.lowerdir.is_empty() {
-        return Err(invalid("no lower layer was given".into()).hint("lowerdir takes one folder or a list of them"));
+        return Err(
+            invalid("no lower layer was given".into()).hint("lowerdir takes one folder or a list of them")
+        );
     }
     if spec.lowerdir.len() > MOST_LAYERS {
         let what = format!("{} lower layers; overlayfs takes {MOST_LAYERS}", spec.lowerdir.len());
@@ -92,7 +94,8 @@ fn check(spec: &OverlaySpec) -> Result<Vec<PathBuf>> {
 }
 
 fn folder(path: &Path, role: &str) -> Result<PathBuf> {
-    let absolute = std::path::absolute(path).context(OP, format!("{role}: cannot resolve {}", path.display()))?;
+    let absolute =
+        std::path::absolute(path).context(OP, format!("{role}: cannot resolve {}", path.display()))?;
     let open = file::openat(CWD, &absolute, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
     open.map_err(|source| {
         let what = match source.errno() {
@@ -108,7 +111,8 @@ fn folder(path: &Path, role: &str) -> Result<PathBuf> {
 fn same_file_system(upper: &Path, work: &Path) -> Result<()> {
     let identify = |path: &Path| {
         let fd = file::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
-        fd.and_then(|fd| file::identify(&fd, Path::new(""))).context(OP, format!("cannot identify {}", path.display()))
+        fd.and_then(|fd| file::identify(&fd, Path::new("")))
+            .context(OP, format!("cannot identify {}", path.display()))
     };
     let (a, b) = (identify(upper)?, identify(work)?);
     if (a.dev, a.mount_id) == (b.dev, b.mount_id) {
@@ -152,7 +156,11 @@ fn mount_all(
         let writable = upper.as_deref().zip(work.as_deref());
         let mount_id = mount_one(&lowerdir, writable, spec.volatile, &merged)?;
         let object = Object::Mount { target: merged.clone(), mount_id: Some(mount_id), mount_ns };
-        Ok(Done { value: mount_id, object, effect: format!("overlay at {} (mount id {mount_id})", merged.display()) })
+        Ok(Done {
+            value: mount_id,
+            object,
+            effect: format!("overlay at {} (mount id {mount_id})", merged.display()),
+        })
     })?;
     steps.push(step);
     Ok(Overlay { lowerdir, upperdir: upper, merged, origin: spec.origin.clone(), mount_id })
@@ -180,7 +188,9 @@ impl Home {
     }
 
     fn part(&self, name: &str) -> Result<PathBuf> {
-        let Some(home) = &self.path else { return Err(Error::new(ErrorKind::Internal, OP, "no home folder")) };
+        let Some(home) = &self.path else {
+            return Err(Error::new(ErrorKind::Internal, OP, "no home folder"));
+        };
         let path = home.join(name);
         // Below a folder of ours, and removed with it.
         file::mkdirat(CWD, &path, 0o755).context(OP, format!("cannot create {}", path.display()))?;
@@ -206,7 +216,8 @@ impl Home {
 
     fn merged(&self, session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<PathBuf> {
         let Some(path) = &spec.merged else { return self.part("merged") };
-        let absolute = std::path::absolute(path).context(OP, format!("merged: cannot resolve {}", path.display()))?;
+        let absolute =
+            std::path::absolute(path).context(OP, format!("merged: cannot resolve {}", path.display()))?;
         if absolute.is_dir() {
             return Ok(absolute);
         }
@@ -230,7 +241,8 @@ fn mount_one(
             error
         }
     })?;
-    let detached = configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))?;
+    let detached =
+        configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))?;
     mount::attach(&detached, CWD, merged)
         .and_then(|()| file::identify(CWD, merged))
         .map(|id| id.mount_id)
@@ -276,7 +288,8 @@ fn configure(
             context.flag("volatile")?;
         }
     }
-    let attributes = if writable.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+    let attributes =
+        if writable.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
     context.mount(attributes)
 }
 
@@ -285,7 +298,8 @@ fn set_layers(context: &FsContext, lowerdir: &[PathBuf]) -> crate::sys::Result<(
     for (index, layer) in lowerdir.iter().enumerate() {
         match context.set("lowerdir+", layer) {
             Err(error) if index == 0 && error.errno() == Errno::EINVAL => {
-                let escaped = |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+                let escaped =
+                    |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
                 let text = lowerdir.iter().map(escaped).collect::<Vec<_>>().join(":");
                 return context.set("lowerdir", Path::new(&text));
             }
@@ -322,6 +336,8 @@ impl Handle for Overlay {
     }
 
     fn keep_refusal(&self) -> Option<&'static str> {
-        Some("its mount lies in the program's own mount namespace and ends with it; commit it to an image to keep it")
+        Some(
+            "its mount lies in the program's own mount namespace and ends with it; commit it to an image to keep it",
+        )
     }
 }

@@ -16,13 +16,18 @@ use std::rc::Rc;
 /// Without the privilege to make mount namespaces.
 pub fn mounts(session: &Session, op: &'static str) -> Result<u64> {
     let inode = session.fact("mounts", || {
-        let intent = Intent { op, text: "keep this session's mounts to itself".into(), claim: Object::Nothing };
+        let intent =
+            Intent { op, text: "keep this session's mounts to itself".into(), claim: Object::Nothing };
         let (_, inode) = session.step(intent, |_| {
             let fail = |source| explain(op, source);
             nsfd::leave_mounts().map_err(fail)?;
             mount::set_propagation(Path::new("/"), mount::Propagation::Slave, true).map_err(fail)?;
             let inode = nsfd::open(0, "mnt").and_then(nsfd::inode).map_err(fail)?;
-            Ok(Done { value: inode, object: Object::Nothing, effect: format!("mount namespace mnt:[{inode}]") })
+            Ok(Done {
+                value: inode,
+                object: Object::Nothing,
+                effect: format!("mount namespace mnt:[{inode}]"),
+            })
         })?;
         Ok(inode)
     })?;

@@ -34,7 +34,8 @@ pub fn folder(path: &Path, id: Option<FileId>) -> Result<()> {
 pub fn mount(target: &Path, mount_id: Option<u64>, mount_ns: u64) -> Result<()> {
     // Without an id nothing was attached: a detached mount goes with its fd.
     let Some(mount_id) = mount_id else { return Ok(()) };
-    let here = nsfd::open(0, "mnt").and_then(nsfd::inode).context(OP, "cannot identify the mount namespace")?;
+    let here =
+        nsfd::open(0, "mnt").and_then(nsfd::inode).context(OP, "cannot identify the mount namespace")?;
     if here == mount_ns {
         return detach(target, mount_id);
     }

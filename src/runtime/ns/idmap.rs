@@ -123,7 +123,11 @@ fn write_file(op: &'static str, pid: i32, name: &str, text: &str) -> Result<()> 
 pub fn read_back(op: &'static str, pid: i32, name: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{name}");
     let text = std::fs::read_to_string(&path).context(op, format!("cannot read {path}"))?;
-    Ok(text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n"))
+    Ok(text
+        .lines()
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("\n"))
 }
 
 #[cfg(test)]

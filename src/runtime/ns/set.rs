@@ -40,7 +40,15 @@ impl NsSpec {
     /// New namespaces of these kinds, and nothing else.
     #[must_use]
     pub fn new(kinds: Kinds) -> Self {
-        Self { kinds, hostname: None, domainname: None, maps: None, propagation: None, pin: None, sysctl: Vec::new() }
+        Self {
+            kinds,
+            hostname: None,
+            domainname: None,
+            maps: None,
+            propagation: None,
+            pin: None,
+            sysctl: Vec::new(),
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -57,7 +65,8 @@ impl NsSpec {
         ];
         for (option, kind, given) in needs {
             if given && !self.kinds.has(kind) {
-                let error = invalid(format!("{option} without a new {kind} namespace would change the host's"));
+                let error =
+                    invalid(format!("{option} without a new {kind} namespace would change the host's"));
                 return Err(error.hint(format!("add \"{kind}\" to the kinds")));
             }
         }
@@ -114,6 +123,7 @@ pub fn new(session: &Session, spec: &NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
         envp: Vec::new(),
         fresh: spec.kinds.without("time").flags(),
         pid_ns: None,
+        time_ns: None,
         cgroup: None,
         maps: maps.as_ref(),
     };
@@ -151,7 +161,11 @@ fn steps(spec: &NsSpec, maps: Option<&IdMaps>, program: OwnedFd) -> Result<Steps
     if spec.kinds.has("net") {
         steps.push(Op::LoopbackUp, "bring up the loopback interface");
     }
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null").context(OP, "cannot open /dev/null")?;
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .context(OP, "cannot open /dev/null")?;
     for number in 0..3 {
         steps.push(Op::Stdio(start::duplicate(OP, &null)?, number), "let go of the terminal");
     }

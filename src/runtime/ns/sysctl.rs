@@ -10,8 +10,17 @@ use std::path::{Path, PathBuf};
 /// Which kind of namespace a parameter belongs to, if it belongs to one (sysctl documentation of the kernel).
 fn owner(key: &str) -> Option<&'static str> {
     const IPC: [&str; 11] = [
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced", "kernel.auto_msgmni", "kernel.msg_next_id", "kernel.shm_next_id",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.auto_msgmni",
+        "kernel.msg_next_id",
+        "kernel.shm_next_id",
     ];
     match key {
         "kernel.hostname" | "kernel.domainname" => Some("uts"),
@@ -53,7 +62,9 @@ fn path_of(op: &'static str, key: &str) -> Result<PathBuf> {
     let bad = |part: &&str| part.is_empty() || part.contains(['/', '\0']);
     if parts.len() < 2 || parts.iter().any(bad) {
         let what = format!("{key:?} is not a sysctl name");
-        return Err(Error::new(ErrorKind::InvalidArgument, op, what).hint("write it with dots: net.ipv4.ip_forward"));
+        return Err(
+            Error::new(ErrorKind::InvalidArgument, op, what).hint("write it with dots: net.ipv4.ip_forward")
+        );
     }
     Ok(Path::new("/proc/sys").join(parts.join("/")))
 }
@@ -69,7 +80,8 @@ pub fn set(op: &'static str, set: &NsSet, key: &str, value: &str) -> Result<()> 
     let held: Result<String> = inside(set, key, || {
         let fd = file::openat(CWD, &path, OFlags::WRONLY, Mode::empty())
             .context(op, format!("cannot set sysctl {key}"))?;
-        file::write_once(&fd, wanted.as_bytes()).context(op, format!("cannot set sysctl {key} to {wanted:?}"))?;
+        file::write_once(&fd, wanted.as_bytes())
+            .context(op, format!("cannot set sysctl {key} to {wanted:?}"))?;
         read(op, key, &path)
     });
     let held = held.map_err(|error| error.in_op(op))?;

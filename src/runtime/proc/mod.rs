@@ -1,3 +1,14 @@
 //! Processes: start, wait, capture, end.
 
+pub mod exec;
+pub mod io;
+pub mod mounts;
+pub mod plan;
+pub mod process;
 pub mod reclaim;
+pub mod spec;
+pub mod user;
+
+pub use exec::{exec, spawn};
+pub use process::{Outcome, Process};
+pub use spec::{Command, ProcSpec};

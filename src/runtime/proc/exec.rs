@@ -1,0 +1,215 @@
+//! `proc::exec` and `proc::spawn`: from what is asked to a running process.
+
+use crate::error::{CommandFailure, Error, ErrorKind, Result};
+use crate::runtime::cgroup::{self, Cgroup};
+use crate::runtime::ns::Kinds;
+use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::proc::io::Streams;
+use crate::runtime::proc::plan;
+use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
+use crate::runtime::proc::spec::{Namespaces, ProcSpec};
+use crate::runtime::session::{HandleId, Session};
+use crate::runtime::start::{self, Start, StepFailure};
+use crate::runtime::{cancel, fs, units};
+use crate::sys::Errno;
+use nix::sched::CloneFlags;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Runs a command and waits for its end.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] (code 127) for a command that does not exist, [`ErrorKind::PermissionDenied`] (126) for one
+/// that cannot be run, the failing step (125) for one that cannot be started; with `check`, every outcome but status 0:
+/// [`ErrorKind::ExitStatus`], [`ErrorKind::Timeout`], [`ErrorKind::LimitReached`]; [`ErrorKind::Interrupted`].
+pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
+    const OP: &str = "proc::exec";
+    let process = launch(session, OP, spec)?;
+    let outcome = process.wait(session)?;
+    if outcome.reason == Reason::Cancelled {
+        return Err(cancel::interrupted(OP, cancel::requested().unwrap_or(libc::SIGINT)));
+    }
+    if spec.check && !outcome.is_ok() {
+        let bounds = spec
+            .timeout
+            .map_or_else(String::new, |time| format!("timeout of {}", units::show_duration(time)));
+        return Err(process::failure(OP, &process.command, &outcome, &bounds));
+    }
+    Ok(outcome)
+}
+
+/// Starts a command and returns at once. It is killed when its handle is closed or the session ends.
+///
+/// # Errors
+/// As [`exec`], for what happens before the command runs.
+pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
+    let process = launch(session, "proc::spawn", spec)?;
+    let step = process.step();
+    Ok(session.adopt(process, vec![step]))
+}
+
+fn launch(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Process> {
+    cancel::check(op)?;
+    spec.check(op)?;
+    if spec.fresh().has("mount") {
+        // Mounts of this session are to be seen, and ours are not to reach the host's.
+        fs::private::mounts(session, op)?;
+    }
+    let fresh = spec.fresh();
+    let maps = fresh.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
+    let env = plan::environment(spec);
+    let (streams, stdio) = Streams::open(op, spec)?;
+    let leads_group = !stdio.shares_terminal;
+    let steps = plan::steps(op, spec, maps.as_ref(), &env, stdio)?;
+    let group = birth_group(session, op, spec)?;
+    let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();
+    let set = spec.joined();
+    let with = |kind: &str| set.filter(|set| set.kinds.has(kind)).map(crate::runtime::ns::NsSet::pidfd);
+    let argv = spec.command.argv();
+    let command = spec.command.show();
+    let oom_kills_before = spec.cgroup.as_ref().map_or(0, |group| group.oom_kills());
+    let start = Start {
+        op,
+        text: describe(spec, &command),
+        steps,
+        argv: argv.iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?,
+        envp: env.iter().map(|(key, value)| variable(op, key, value)).collect::<Result<_>>()?,
+        fresh: clone_flags(spec, fresh),
+        pid_ns: with("pid"),
+        time_ns: with("time"),
+        cgroup: birth.as_ref().map(std::os::fd::AsFd::as_fd),
+        maps: maps.as_ref(),
+    };
+    let started = Instant::now();
+    let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure))?;
+    let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
+    let cgroup = spec.cgroup.clone();
+    let (pid, pidfd) = (running.pid, running.pidfd);
+    Ok(Process::new(Parts {
+        op,
+        pid,
+        pidfd,
+        step,
+        command,
+        leads_group,
+        bounds,
+        cgroup,
+        oom_kills_before,
+        streams,
+        started,
+    }))
+}
+
+fn variable(op: &'static str, key: &[u8], value: &[u8]) -> Result<std::ffi::CString> {
+    plan::c_string(op, &[key, b"=", value].concat())
+}
+
+/// The kinds that clone3 itself makes. One that joins a set makes its own mounts later, after it has joined.
+fn clone_flags(spec: &ProcSpec, fresh: Kinds) -> CloneFlags {
+    let late = plan::late_kinds(spec);
+    let early = late.iter().fold(fresh, |kinds, kind| kinds.without(kind.name));
+    match &spec.ns {
+        Some(Namespaces::Of(_)) => CloneFlags::empty(),
+        _ => early.flags(),
+    }
+}
+
+/// The version 2 group that the process is born in: that of its own group; else, where no pid namespace ends what it
+/// starts, one of the session, so that no grandchild is ever lost sight of.
+fn birth_group(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Option<Rc<Cgroup>>> {
+    if let Some(group) = &spec.cgroup {
+        return Ok(Some(group.clone()));
+    }
+    if spec.has_pid_ns() {
+        return Ok(None);
+    }
+    let tracked = session.fact("tracking", || cgroup::group::tracking(session, op))?;
+    Ok(tracked.as_ref().clone())
+}
+
+fn describe(spec: &ProcSpec, command: &str) -> String {
+    let mut text = format!("run `{command}`");
+    let fresh = spec.fresh();
+    if let Some(set) = spec.joined() {
+        text.push_str(&format!(" in the namespaces of {}", set.pid));
+    } else if !fresh.is_empty() {
+        text.push_str(&format!(" in new namespaces ({fresh})"));
+    }
+    if let Some(root) = &spec.rootfs {
+        text.push_str(&format!(" with the root {}", root.path.display()));
+    }
+    text
+}
+
+/// What the user sees of a step that failed in the child, with Docker's exit codes.
+fn explain(op: &'static str, spec: &ProcSpec, env: &[(Vec<u8>, Vec<u8>)], failure: StepFailure) -> Error {
+    let StepFailure { what, call, is_exec } = failure;
+    let errno = call.errno();
+    let name = spec
+        .command
+        .argv()
+        .first()
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .unwrap_or_default();
+    let (code, error) = if is_exec {
+        explain_exec(op, spec, env, &name, call)
+    } else {
+        let error = Error::sys(op, format!("cannot {what}"), call);
+        (125, explain_step(error, errno, &what))
+    };
+    let command = CommandFailure { code, signal: None, reason: "exited".into(), stderr: String::new() };
+    error.subject(format!("`{}`", spec.command.show())).command(command)
+}
+
+fn explain_exec(
+    op: &'static str,
+    spec: &ProcSpec,
+    env: &[(Vec<u8>, Vec<u8>)],
+    name: &str,
+    call: crate::sys::SysError,
+) -> (i32, Error) {
+    let place =
+        spec.rootfs.as_ref().map_or("on the host".into(), |root| format!("in {}", root.path.display()));
+    match call.errno() {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            let path =
+                env.iter().find(|(key, _)| key == b"PATH").map_or(plan::DEFAULT_PATH, |(_, value)| value);
+            let hint = if name.contains('/') {
+                format!("it does not exist {place}, or the interpreter or loader that it names does not")
+            } else {
+                format!("it is in none of the folders of PATH {place}: {}", String::from_utf8_lossy(path))
+            };
+            (127, Error::sys(op, "command not found", call).kind_is(ErrorKind::NotFound).hint(hint))
+        }
+        Errno::EACCES => {
+            let hint = format!("it is not executable {place}, or lies on a mount with noexec");
+            (126, Error::sys(op, "command cannot be run", call).hint(hint))
+        }
+        Errno::ENOEXEC => {
+            let error = Error::sys(op, "command cannot be run", call).kind_is(ErrorKind::Unsupported);
+            (126, error.hint("it is no program of this machine, and has no `#!` line"))
+        }
+        Errno::E2BIG => {
+            let error = Error::sys(op, "command cannot be run", call);
+            (126, error.hint("arguments and environment together are longer than the kernel takes (execve(2), ARG_MAX)"))
+        }
+        _ => (126, Error::sys(op, "command cannot be run", call)),
+    }
+}
+
+fn explain_step(error: Error, errno: Errno, what: &str) -> Error {
+    match errno {
+        Errno::EPERM if what.starts_with("join") || what.starts_with("make namespaces") => {
+            error.hint("it needs root (CAP_SYS_ADMIN) over the namespaces")
+        }
+        Errno::EPERM if what.starts_with("set the limit") => {
+            error.hint("a hard limit can be raised only with CAP_SYS_RESOURCE")
+        }
+        Errno::ENOENT if what.starts_with("mount") || what.starts_with("bind") => error
+            .hint("the mount point does not exist in the root: make it there, or use an overlay as rootfs"),
+        Errno::ENOENT if what.starts_with("change to") => {
+            error.hint("cwd is a folder of the root that the command runs in")
+        }
+        _ => error,
+    }
+}

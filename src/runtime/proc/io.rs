@@ -1,0 +1,254 @@
+//! The streams of a process: pipes or a terminal, fed and drained without blocking, kept up to a limit.
+
+use crate::error::{Error, Result, SysContext};
+use crate::runtime::proc::plan::Stdio;
+use crate::runtime::proc::spec::{Input, Output, ProcSpec};
+use crate::runtime::start::duplicate;
+use crate::sys::{Errno, SysError, call, tty};
+use nix::poll::{PollFd, PollFlags};
+use rustix::fs::OFlags;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+const CHUNK: usize = 64 * 1024;
+
+/// Our side of a process's streams.
+#[derive(Debug, Default)]
+pub struct Streams {
+    stdin: Option<OwnedFd>,
+    pending: Vec<u8>,
+    close_when_fed: bool,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    forward: bool,
+    raw: Option<tty::Raw>,
+    limit: usize,
+    /// What was read from its standard output and not taken yet.
+    pub out: Vec<u8>,
+    /// What was read from its standard error and not taken yet.
+    pub err: Vec<u8>,
+    /// Whether it wrote more than the limit.
+    pub overflow: bool,
+}
+
+impl Streams {
+    /// Makes both sides: ours, and what becomes descriptors 0 to 2 of the child.
+    ///
+    /// # Errors
+    /// When a pipe or a terminal cannot be made.
+    pub fn open(op: &'static str, spec: &ProcSpec) -> Result<(Self, Stdio)> {
+        let limit = usize::try_from(spec.output_max).unwrap_or(usize::MAX);
+        let mut streams = Self { limit, ..Self::default() };
+        let stdio = if spec.tty { streams.terminal(op, spec)? } else { streams.pipes(op, spec)? };
+        if let Input::Bytes(bytes) = &spec.stdin {
+            streams.pending.clone_from(bytes);
+            streams.close_when_fed = true;
+        }
+        Ok((streams, stdio))
+    }
+
+    fn pipes(&mut self, op: &'static str, spec: &ProcSpec) -> Result<Stdio> {
+        let null = || {
+            let file = std::fs::File::options().read(true).write(true).open("/dev/null");
+            file.map(OwnedFd::from).context(op, "cannot open /dev/null")
+        };
+        let input = match &spec.stdin {
+            Input::Null => null()?,
+            Input::Inherit => duplicate(op, rustix::stdio::stdin())?,
+            Input::Bytes(_) | Input::Pipe => {
+                let (theirs, ours) = pipe(op)?;
+                self.stdin = Some(ours);
+                theirs
+            }
+        };
+        let mut output =
+            |ours: fn(&mut Self) -> &mut Option<OwnedFd>, inherited: BorrowedFd<'_>| match spec.output {
+                Output::Null => null(),
+                Output::Inherit => duplicate(op, inherited),
+                Output::Capture => {
+                    let (reading, writing) = pipe(op)?;
+                    *ours(self) = Some(reading);
+                    Ok(writing)
+                }
+            };
+        let out = output(|streams| &mut streams.stdout, rustix::stdio::stdout())?;
+        let err = output(|streams| &mut streams.stderr, rustix::stdio::stderr())?;
+        for fd in [&self.stdin, &self.stdout, &self.stderr].into_iter().flatten() {
+            unblock(op, fd)?;
+        }
+        let shares_terminal = spec.stdin == Input::Inherit || spec.output == Output::Inherit;
+        Ok(Stdio { fds: [input, out, err], tty: false, shares_terminal })
+    }
+
+    fn terminal(&mut self, op: &'static str, spec: &ProcSpec) -> Result<Stdio> {
+        let (controller, peer) = tty::pair().context(op, "cannot make a terminal")?;
+        unblock(op, &controller)?;
+        self.forward = spec.output == Output::Inherit;
+        if self.forward {
+            // Not a terminal on our side: then there is no size to copy.
+            let _ = tty::copy_size(rustix::stdio::stdin(), &controller);
+        }
+        if spec.stdin == Input::Inherit {
+            self.raw = tty::Raw::stdin();
+        }
+        self.stdin = Some(duplicate(op, &controller)?);
+        self.stdout = Some(controller);
+        let fds = [duplicate(op, &peer)?, duplicate(op, &peer)?, peer];
+        Ok(Stdio { fds, tty: true, shares_terminal: false })
+    }
+
+    /// Adds bytes to what the process is to read.
+    ///
+    /// # Errors
+    /// When its standard input was closed or never was a pipe.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.stdin.is_none() || self.close_when_fed {
+            let error =
+                Error::new(crate::error::ErrorKind::Closed, "process.write", "its standard input is closed");
+            return Err(error.hint("start it with stdin: \"pipe\""));
+        }
+        self.pending.extend(bytes);
+        Ok(())
+    }
+
+    /// Closes its standard input once it has read what was written.
+    pub fn close_stdin(&mut self) {
+        self.close_when_fed = true;
+        if self.pending.is_empty() {
+            self.stdin = None;
+        }
+    }
+
+    /// Adds what is to be waited for to a poll set.
+    pub fn poll_set<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        for fd in [&self.stdout, &self.stderr].into_iter().flatten() {
+            fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(fd) = self.stdin.as_ref().filter(|_| !self.pending.is_empty()) {
+            fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLOUT));
+        }
+        if self.raw.is_some() {
+            fds.push(PollFd::new(rustix::stdio::stdin(), PollFlags::POLLIN));
+        }
+    }
+
+    /// Moves what can be moved without waiting.
+    ///
+    /// # Errors
+    /// A failed `read` or `write`.
+    pub fn turn(&mut self, op: &'static str) -> Result<()> {
+        self.relay(op)?;
+        self.write_pending(op)?;
+        let room = self.limit;
+        let forward = self.forward;
+        for (fd, kept) in [(&mut self.stdout, &mut self.out), (&mut self.stderr, &mut self.err)] {
+            let Some(open) = fd else { continue };
+            if drain(op, open, kept, room, forward, &mut self.overflow)? {
+                *fd = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// What we read goes to the process, when it runs on our terminal.
+    fn relay(&mut self, op: &'static str) -> Result<()> {
+        use nix::poll::{PollTimeout, poll};
+        if self.raw.is_none() {
+            return Ok(());
+        }
+        let stdin = rustix::stdio::stdin();
+        let mut fds = [PollFd::new(stdin, PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::ZERO) != Ok(1) {
+            return Ok(());
+        }
+        let mut buf = [0; 4096];
+        match rustix::io::read(stdin, &mut buf) {
+            Ok(0) => self.raw = None,
+            Ok(len) => self.pending.extend(&buf[..len]),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(errno) => return Err(io_error(op, "cannot read the terminal", errno)),
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self, op: &'static str) -> Result<()> {
+        let Some(fd) = &self.stdin else { return Ok(()) };
+        while !self.pending.is_empty() {
+            match rustix::io::write(fd, &self.pending) {
+                Ok(len) => drop(self.pending.drain(..len)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
+                // It does not want to read more: as in a pipeline, that is its business.
+                Err(rustix::io::Errno::PIPE | rustix::io::Errno::IO) => {
+                    self.pending.clear();
+                    self.close_when_fed = true;
+                }
+                Err(errno) => return Err(io_error(op, "cannot write to the process", errno)),
+            }
+        }
+        if self.close_when_fed {
+            self.stdin = None;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more can be read.
+    #[must_use]
+    pub fn at_end(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
+
+    /// Gives the terminal back, and closes all that is open.
+    pub fn close(&mut self) {
+        self.raw = None;
+        self.stdin = None;
+        self.stdout = None;
+        self.stderr = None;
+    }
+}
+
+/// Reads what is there. Whether the other side is closed.
+fn drain(
+    op: &'static str,
+    fd: &OwnedFd,
+    kept: &mut Vec<u8>,
+    limit: usize,
+    forward: bool,
+    overflow: &mut bool,
+) -> Result<bool> {
+    let mut buf = vec![0; CHUNK];
+    // A bound on each turn, so that a fast writer does not keep us from the other streams, or from a deadline.
+    for _ in 0..16 {
+        match rustix::io::read(fd, &mut buf) {
+            // EIO is the end of a terminal.
+            Ok(0) | Err(rustix::io::Errno::IO) => return Ok(true),
+            Ok(len) if forward => {
+                // Our own output may be closed; the process is not to suffer from that.
+                let _ = std::io::stdout().write_all(&buf[..len]).and_then(|()| std::io::stdout().flush());
+            }
+            Ok(len) => {
+                let room = limit.saturating_sub(kept.len());
+                kept.extend(&buf[..len.min(room)]);
+                *overflow |= len > room;
+            }
+            Err(rustix::io::Errno::AGAIN) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(io_error(op, "cannot read from the process", errno)),
+        }
+    }
+    Ok(false)
+}
+
+fn io_error(op: &'static str, what: &str, errno: rustix::io::Errno) -> Error {
+    Error::sys(op, what, SysError::new("read or write", "…".into(), Errno::from_raw(errno.raw_os_error())))
+}
+
+fn pipe(op: &'static str) -> Result<(OwnedFd, OwnedFd)> {
+    let flags = rustix::pipe::PipeFlags::CLOEXEC;
+    call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags)).context(op, "cannot make a pipe")
+}
+
+/// Our side does not block. It is another open file than the child's side, which stays as programs expect it.
+fn unblock(op: &'static str, fd: &OwnedFd) -> Result<()> {
+    call("fcntl", || "F_SETFL, O_NONBLOCK".into(), || rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK))
+        .context(op, "cannot set up a pipe")
+}

@@ -1,0 +1,237 @@
+//! From what is asked to what the child does: the list of its steps.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::set::propagation_flag;
+use crate::runtime::proc::mounts::{self, Ground};
+use crate::runtime::proc::spec::{Namespaces, ProcSpec};
+use crate::runtime::proc::user::{self, User};
+use crate::runtime::start::{Steps, duplicate};
+use crate::sys::child::Op;
+use crate::sys::mount;
+use crate::sys::mount::Propagation;
+use rustix::fs::CWD;
+use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The PATH of a process with a root of its own, where none is given: that of Docker.
+pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The three standard streams of a child, and whether the first is its controlling terminal.
+#[derive(Debug)]
+pub struct Stdio {
+    /// What becomes descriptors 0, 1 and 2.
+    pub fds: [OwnedFd; 3],
+    /// Whether they are a terminal of its own.
+    pub tty: bool,
+    /// Whether it stays on the caller's terminal.
+    pub shares_terminal: bool,
+}
+
+/// A C string of `bytes`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for a NUL byte.
+pub fn c_string(op: &'static str, bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| {
+        let what = format!("{:?} contains a NUL byte", String::from_utf8_lossy(bytes));
+        Error::new(ErrorKind::InvalidArgument, op, what)
+    })
+}
+
+/// The environment that the program gets: exactly what is asked.
+#[must_use]
+pub fn environment(spec: &ProcSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
+    match &spec.env {
+        Some(env) => env.clone(),
+        None if spec.rootfs.is_none() => {
+            let own = std::env::vars_os();
+            own.map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+        }
+        None => {
+            let mut env = vec![(b"PATH".to_vec(), DEFAULT_PATH.to_vec())];
+            if spec.tty {
+                env.push((b"TERM".to_vec(), b"xterm".to_vec()));
+            }
+            env
+        }
+    }
+}
+
+/// The programs that `name` may mean: itself when it has a slash, else one in each folder of the PATH it is given.
+#[must_use]
+pub fn candidates(name: &[u8], env: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
+    if name.contains(&b'/') {
+        return vec![name.to_vec()];
+    }
+    let path = env.iter().find(|(key, _)| key == b"PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+    let folders = path.split(|byte| *byte == b':');
+    folders
+        .map(|folder| {
+            let folder = if folder.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(folder) };
+            Path::new(folder).join(OsStr::from_bytes(name)).into_os_string().into_encoded_bytes()
+        })
+        .collect()
+}
+
+/// The steps of the child, in the order in which they must happen.
+///
+/// # Errors
+/// What cannot be opened or looked up beforehand.
+pub fn steps(
+    op: &'static str,
+    spec: &ProcSpec,
+    maps: Option<&IdMaps>,
+    env: &[(Vec<u8>, Vec<u8>)],
+    stdio: Stdio,
+) -> Result<Steps> {
+    let mut steps = Steps::default();
+    if maps.is_some() {
+        steps.push(Op::Wait, "wait for the id maps");
+    }
+    enter(op, spec, maps, &mut steps)?;
+    root(op, spec, &mut steps)?;
+    let user = spec
+        .user
+        .as_deref()
+        .map(|text| user::find(op, spec.rootfs.as_ref().map(|root| root.path.as_path()), text));
+    let user = user.transpose()?;
+    streams(spec, stdio, &mut steps);
+    privileges(spec, maps, user.as_ref(), &mut steps);
+    if let Some(cwd) = &spec.cwd {
+        let path = c_string(op, cwd.as_os_str().as_bytes())?;
+        steps.push(Op::Chdir(path), format!("change to the working directory {}", cwd.display()));
+    }
+    steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
+    steps.push(Op::Wait, "wait for the ledger");
+    steps.push(Op::Clean, "let go of descriptors and signals");
+    let argv = spec.command.argv();
+    let name = argv.first().map(Vec::as_slice).unwrap_or_default();
+    let programs =
+        candidates(name, env).into_iter().map(|path| c_string(op, &path)).collect::<Result<_>>()?;
+    steps.push(Op::Exec(programs), format!("run {:?}", String::from_utf8_lossy(name)));
+    Ok(steps)
+}
+
+/// Groups and namespaces.
+fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut Steps) -> Result<()> {
+    if let Some(group) = &spec.cgroup {
+        for tasks in group.entries(op)? {
+            steps.push(Op::EnterGroup(tasks), format!("enter the group {}", group.group_name()));
+        }
+    }
+    match &spec.ns {
+        Some(Namespaces::Of(set)) => {
+            // The pid and time namespaces are those it was born in.
+            let kinds = set.kinds.without("pid").without("time");
+            if !kinds.is_empty() {
+                let pidfd = duplicate(op, set.pidfd())?;
+                steps.push(Op::Join(pidfd, kinds.flags()), format!("join the namespaces of {}", set.pid));
+            }
+            if set.maps.as_ref().is_some_and(IdMaps::has_root) {
+                steps.push(Op::Gid(0), "become root's group inside");
+                steps.push(Op::Uid(0), "become root inside");
+            }
+            if spec.fresh().has("mount") {
+                let mount = crate::runtime::ns::Kinds::NONE.with_name("mount");
+                steps.push(Op::Unshare(mount.flags()), "take a private copy of the mounts");
+            }
+        }
+        _ if maps.is_some_and(IdMaps::has_root) => {
+            steps.push(Op::Gid(0), "become root's group inside");
+            steps.push(Op::Uid(0), "become root inside");
+        }
+        _ => {}
+    }
+    let late = late_kinds(spec);
+    if !late.is_empty() {
+        steps.push(Op::Unshare(late.flags()), format!("make namespaces: {late}"));
+    }
+    if spec.fresh().has("net") {
+        steps.push(Op::LoopbackUp, "bring up the loopback interface");
+    }
+    if let Some(name) = &spec.hostname {
+        steps.push(Op::Hostname(name.clone().into_bytes()), "set the hostname");
+    }
+    Ok(())
+}
+
+/// The fresh kinds that the child makes itself: a cgroup namespace has the group as its root that the process is in
+/// when it is made, and a time namespace cannot be shared with the memory of another.
+#[must_use]
+pub fn late_kinds(spec: &ProcSpec) -> crate::runtime::ns::Kinds {
+    let fresh = spec.fresh();
+    fresh
+        .iter()
+        .filter(|kind| kind.name == "time" || (kind.name == "cgroup" && spec.cgroup.is_some()))
+        .collect()
+}
+
+/// The root and what is mounted in it.
+fn root(op: &'static str, spec: &ProcSpec, steps: &mut Steps) -> Result<()> {
+    if !spec.fresh().has("mount") {
+        return Ok(());
+    }
+    steps.push(Op::Propagation(propagation_flag(Propagation::Private)), "make the mounts private");
+    if let Some(root) = &spec.rootfs {
+        let tree = mount::clone_tree(CWD, &root.path, true).map_err(|source| {
+            Error::sys(op, format!("rootfs: cannot open {}", root.path.display()), source).path(&root.path)
+        })?;
+        steps.push(Op::Pivot(tree), format!("make {} the root", root.path.display()));
+    }
+    let user_ns = spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"));
+    let ground =
+        Ground { make: spec.rootfs.as_ref().is_some_and(|root| root.writable), bind_devices: user_ns };
+    mounts::plan(op, &spec.mounts, ground, steps)?;
+    if spec.rootfs.is_some() {
+        steps.push(Op::DropOldRoot, "let the old root go");
+    }
+    Ok(())
+}
+
+fn streams(spec: &ProcSpec, stdio: Stdio, steps: &mut Steps) {
+    let Stdio { fds, tty, shares_terminal } = stdio;
+    if !shares_terminal {
+        // Without a session of its own it could type into our terminal (TIOCSTI), and a timeout could not end what it
+        // started: the session is also the process group that is signalled.
+        steps.push(Op::NewSession, "lead a session of its own");
+    }
+    for (number, fd) in (0..).zip(fds) {
+        steps.push(Op::Stdio(fd, number), "set the standard streams");
+    }
+    if tty {
+        steps.push(Op::ControlTerminal, "take its terminal");
+    }
+    for limit in &spec.rlimits {
+        let name = user::rlimit_name(limit.resource);
+        steps.push(Op::Limit(limit.resource, limit.soft, limit.hard), format!("set the limit {name}"));
+    }
+}
+
+/// Ids and capabilities: the bounding set while there is the privilege to lower it, then ids, then the rest.
+fn privileges(spec: &ProcSpec, maps: Option<&IdMaps>, user: Option<&User>, steps: &mut Steps) {
+    if let Some(set) = spec.capabilities {
+        steps.push(Op::BoundingSet(set), "lower the bounding set");
+        steps.push(Op::KeepCapabilities, "keep capabilities across the change of user");
+    }
+    let groups = user.map(|user| [&user.groups[..], &spec.additional_gids[..]].concat());
+    match (groups, maps) {
+        (Some(groups), _) => steps.push(Op::Groups(groups), "set the groups"),
+        (None, None) if !spec.additional_gids.is_empty() => {
+            steps.push(Op::Groups(spec.additional_gids.clone()), "set the groups");
+        }
+        _ => {}
+    }
+    if let Some(user) = user {
+        steps.push(Op::Gid(user.gid), format!("become group {}", user.gid));
+        steps.push(Op::Uid(user.uid), format!("become user {}", user.uid));
+    }
+    if let Some(set) = spec.capabilities {
+        steps.push(Op::Capabilities(set), "set the capabilities");
+    }
+    if spec.no_new_privs {
+        steps.push(Op::NoNewPrivs, "give up new privileges");
+    }
+}

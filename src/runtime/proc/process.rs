@@ -1,0 +1,497 @@
+//! A running process and how it ends: streams pumped, deadlines kept, signals heard, status collected.
+
+use crate::error::{CommandFailure, Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::Cgroup;
+use crate::runtime::proc::io::Streams;
+use crate::runtime::session::{Handle, Session, StepId};
+use crate::runtime::{cancel, units};
+use crate::sys::process::{self as sysproc, Exit, Usage};
+use crate::sys::{Errno, signal};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Why a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// By itself, with a status.
+    Exited,
+    /// By a signal that was not ours.
+    Signaled,
+    /// Its time was over.
+    Timeout,
+    /// The memory controller killed it.
+    Oom,
+    /// It wrote more than was to be kept.
+    Output,
+    /// The program was asked to stop.
+    Cancelled,
+}
+
+impl Reason {
+    /// Its name in scripts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signaled => "signaled",
+            Self::Timeout => "timeout",
+            Self::Oom => "oom",
+            Self::Output => "output",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What is known of a process that has ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The exit code; 128 + n after signal n.
+    pub code: i32,
+    /// The name of the signal that ended it.
+    pub signal: Option<String>,
+    /// Why.
+    pub reason: Reason,
+    /// What it wrote to its standard output, as far as that was kept and not taken before.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error.
+    pub stderr: Vec<u8>,
+    /// What it used.
+    pub usage: Usage,
+    /// How long it ran.
+    pub wall: Duration,
+    /// The greatest use of memory by its group, or by one of its processes, in bytes.
+    pub memory_peak: u64,
+    /// The greatest number of processes in its group, where the kernel counts that.
+    pub pids_peak: Option<u64>,
+}
+
+impl Outcome {
+    /// Whether it ended by itself with status 0.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.reason == Reason::Exited && self.code == 0
+    }
+}
+
+/// How a process is to be ended early.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    reason: Reason,
+    kill_at: Instant,
+    killed: bool,
+}
+
+/// Limits of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// When its time is over.
+    pub deadline: Option<Instant>,
+    /// How long it has between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Process {
+    /// Its process id, as seen from here.
+    pub pid: i32,
+    /// Its command, as one line.
+    pub command: String,
+    op: &'static str,
+    pidfd: OwnedFd,
+    step: StepId,
+    leads_group: bool,
+    bounds: Bounds,
+    cgroup: Option<Rc<Cgroup>>,
+    oom_kills_before: u64,
+    started: Instant,
+    streams: RefCell<Streams>,
+    ending: Cell<Option<Ending>>,
+    outcome: RefCell<Option<Rc<Outcome>>>,
+}
+
+/// What a new [`Process`] is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) op: &'static str,
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) step: StepId,
+    pub(super) command: String,
+    pub(super) leads_group: bool,
+    pub(super) bounds: Bounds,
+    pub(super) cgroup: Option<Rc<Cgroup>>,
+    pub(super) oom_kills_before: u64,
+    pub(super) streams: Streams,
+    pub(super) started: Instant,
+}
+
+impl Process {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            op,
+            pid,
+            pidfd,
+            step,
+            command,
+            leads_group,
+            bounds,
+            cgroup,
+            oom_kills_before,
+            streams,
+            started,
+        } = parts;
+        Self {
+            pid,
+            command,
+            op,
+            pidfd,
+            step,
+            leads_group,
+            bounds,
+            cgroup,
+            oom_kills_before,
+            started,
+            streams: RefCell::new(streams),
+            ending: Cell::new(None),
+            outcome: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn step(&self) -> StepId {
+        self.step
+    }
+
+    /// Waits until it has ended, feeding and draining its streams meanwhile.
+    ///
+    /// # Errors
+    /// A failed system call. How it ended is no error here.
+    pub fn wait(&self, session: &Session) -> Result<Rc<Outcome>> {
+        loop {
+            if let Some(outcome) = self.turn(session, None)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Waits for one line of its standard output; `None` at its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`]; a failed system call.
+    pub fn next_line(&self, session: &Session) -> Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(line) = self.take_line(false) {
+                return Ok(Some(line));
+            }
+            cancel::check("process.lines")?;
+            if self.turn(session, None)?.is_some() {
+                return Ok(self.take_line(true));
+            }
+        }
+    }
+
+    fn take_line(&self, rest: bool) -> Option<Vec<u8>> {
+        // An outcome owns the output once the process has ended.
+        let ended = self.outcome.borrow().is_some();
+        let mut streams = self.streams.borrow_mut();
+        let at = streams.out.iter().position(|byte| *byte == b'\n');
+        match at {
+            Some(at) => {
+                let mut line: Vec<u8> = streams.out.drain(..=at).collect();
+                line.pop();
+                Some(line)
+            }
+            None if rest && ended && !streams.out.is_empty() => Some(std::mem::take(&mut streams.out)),
+            None => None,
+        }
+    }
+
+    /// Waits until its standard output contains `text`, and returns the output up to and with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] after `timeout`; [`ErrorKind::NotFound`] when it ends without.
+    pub fn expect(&self, session: &Session, text: &[u8], timeout: Duration) -> Result<Vec<u8>> {
+        const OP: &str = "process.expect";
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(found) = self.take_through(text) {
+                return Ok(found);
+            }
+            cancel::check(OP)?;
+            let ended = self.turn(session, Some(deadline))?.is_some();
+            if let Some(found) = self.take_through(text) {
+                return Ok(found);
+            }
+            let shown = String::from_utf8_lossy(text).into_owned();
+            if ended {
+                let what = format!("it ended without writing {shown:?}");
+                return Err(Error::new(ErrorKind::NotFound, OP, what).subject(&self.command));
+            }
+            if Instant::now() >= deadline {
+                let what = format!("it did not write {shown:?} within {}", units::show_duration(timeout));
+                return Err(Error::new(ErrorKind::Timeout, OP, what).subject(&self.command));
+            }
+        }
+    }
+
+    fn take_through(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut streams = self.streams.borrow_mut();
+        let at = streams.out.windows(text.len().max(1)).position(|window| window == text)?;
+        Some(streams.out.drain(..at + text.len()).collect())
+    }
+
+    /// Writes to its standard input.
+    ///
+    /// # Errors
+    /// When that is closed.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        let mut streams = self.streams.borrow_mut();
+        streams.feed(bytes)?;
+        streams.turn("process.write")
+    }
+
+    /// Closes its standard input once it has read what was written.
+    pub fn close_stdin(&self) {
+        self.streams.borrow_mut().close_stdin();
+    }
+
+    /// Sends a signal to it, by number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it has ended.
+    pub fn signal(&self, number: i32) -> Result<()> {
+        let name = sysproc::signal_name(number);
+        sysproc::signal(&self.pidfd, number)
+            .context("process.signal", format!("cannot send {name} to {}", self.pid))
+    }
+
+    /// Whether it has ended and its status was collected.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Rc<Outcome>> {
+        self.outcome.borrow().clone()
+    }
+
+    /// Waits for something to happen, until `until` at the latest, and deals with it.
+    fn turn(&self, session: &Session, until: Option<Instant>) -> Result<Option<Rc<Outcome>>> {
+        if let Some(outcome) = self.outcome() {
+            return Ok(Some(outcome));
+        }
+        let signals = signal::count();
+        let ended = self.poll(until)?;
+        self.streams.borrow_mut().turn(self.op)?;
+        if ended {
+            return self.finish(session).map(Some);
+        }
+        self.keep_bounds(signals);
+        Ok(None)
+    }
+
+    /// Whether it has ended.
+    fn poll(&self, until: Option<Instant>) -> Result<bool> {
+        let streams = self.streams.borrow();
+        let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        streams.poll_set(&mut fds);
+        if self.ending.get().is_none() {
+            fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        }
+        let next = [until, self.next_deadline()].into_iter().flatten().min();
+        let timeout = next.map_or(PollTimeout::NONE, |next| {
+            let left = next.saturating_duration_since(Instant::now()).as_millis();
+            // One more, so that waking means that the time is over.
+            PollTimeout::try_from(left.saturating_add(1)).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) => Ok(fds[0].any() == Some(true)),
+            Err(Errno::EINTR) => Ok(false),
+            Err(errno) => {
+                let call = crate::sys::SysError::new("poll", format!("{} descriptors", fds.len()), errno);
+                Err(Error::sys(self.op, "cannot wait for the process", call))
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match self.ending.get() {
+            Some(ending) if ending.killed => None,
+            Some(ending) => Some(ending.kill_at),
+            None => self.bounds.deadline,
+        }
+    }
+
+    /// Ends it when its time is over, when it writes too much, or when the program is to stop.
+    fn keep_bounds(&self, signals_before: u32) {
+        let now = Instant::now();
+        let grace = self.bounds.grace;
+        match self.ending.get() {
+            None if self.streams.borrow().overflow => self.begin_end(Reason::Output, Duration::ZERO),
+            None if cancel::requested().is_some() => self.begin_end(Reason::Cancelled, grace.min(PATIENCE)),
+            None if self.bounds.deadline.is_some_and(|deadline| now >= deadline) => {
+                self.begin_end(Reason::Timeout, grace);
+            }
+            Some(ending)
+                if !ending.killed && (now >= ending.kill_at || signal::count() != signals_before) =>
+            {
+                self.end_with(libc::SIGKILL);
+                self.ending.set(Some(Ending { killed: true, ..ending }));
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_end(&self, reason: Reason, grace: Duration) {
+        let killed = grace.is_zero();
+        self.end_with(if killed { libc::SIGKILL } else { libc::SIGTERM });
+        self.ending.set(Some(Ending { reason, kill_at: Instant::now() + grace, killed }));
+    }
+
+    /// Signals it and, where it leads a process group, what it has started.
+    fn end_with(&self, number: i32) {
+        // It may have ended by itself just now, which the next turn will see.
+        let _ = sysproc::signal(&self.pidfd, number);
+        if self.leads_group {
+            let _ = sysproc::signal_group(self.pid, number);
+        }
+    }
+
+    /// Ends it and waits: SIGTERM, and SIGKILL after the grace.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn kill(&self, session: &Session) -> Result<Rc<Outcome>> {
+        if self.outcome().is_none() && self.ending.get().is_none() {
+            self.begin_end(Reason::Signaled, self.bounds.grace);
+        }
+        self.wait(session)
+    }
+
+    fn finish(&self, session: &Session) -> Result<Rc<Outcome>> {
+        let status = sysproc::wait_usage(&self.pidfd).context(self.op, "cannot collect the status")?;
+        let (exit, usage) = status.unwrap_or((Exit::Signal(libc::SIGKILL), Usage::default()));
+        let mut streams = self.streams.borrow_mut();
+        // What it wrote before its end is in the pipes; what its orphans still write is not waited for.
+        let mut before = usize::MAX;
+        while before != streams.out.len() + streams.err.len() && !streams.at_end() {
+            before = streams.out.len() + streams.err.len();
+            streams.turn(self.op)?;
+        }
+        let overflow = streams.overflow;
+        streams.close();
+        let (code, signal) = match exit {
+            Exit::Code(code) => (code, None),
+            Exit::Signal(number) => (128 + number, Some(sysproc::signal_name(number))),
+        };
+        let reason = self.reason(exit, overflow);
+        let group_peak = self.cgroup.as_ref().and_then(|group| group.memory_peak());
+        let outcome = Rc::new(Outcome {
+            code,
+            signal,
+            reason,
+            stdout: streams.out.clone(),
+            stderr: streams.err.clone(),
+            usage,
+            wall: self.started.elapsed(),
+            memory_peak: group_peak.unwrap_or(usage.memory_peak),
+            pids_peak: self.cgroup.as_ref().and_then(|group| group.pids_peak()),
+        });
+        session.ended(self.step, &format!("ended: {}", show(&outcome)))?;
+        self.outcome.replace(Some(outcome.clone()));
+        Ok(outcome)
+    }
+
+    fn reason(&self, exit: Exit, overflow: bool) -> Reason {
+        let oom = || self.cgroup.as_ref().is_some_and(|group| group.oom_kills() > self.oom_kills_before);
+        match (self.ending.get(), exit) {
+            (Some(Ending { reason: Reason::Signaled, .. }) | None, Exit::Signal(libc::SIGKILL)) if oom() => {
+                Reason::Oom
+            }
+            (Some(ending), _) => ending.reason,
+            (None, _) if overflow => Reason::Output,
+            // A shell reports a killed child as 137.
+            (None, Exit::Code(137)) if oom() => Reason::Oom,
+            (None, Exit::Code(_)) => Reason::Exited,
+            (None, Exit::Signal(_)) => Reason::Signaled,
+        }
+    }
+}
+
+/// How long a process has to end after Ctrl-C, at the most.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How much of its standard error an error shows.
+const TAIL: usize = 2000;
+
+fn show(outcome: &Outcome) -> String {
+    match (&outcome.signal, outcome.reason) {
+        (Some(signal), Reason::Signaled) => format!("killed by {signal}"),
+        (Some(signal), reason) => format!("{}, killed by {signal}", reason.name()),
+        (None, Reason::Exited) => format!("exited with status {}", outcome.code),
+        (None, reason) => format!("{}, status {}", reason.name(), outcome.code),
+    }
+}
+
+/// The error for an outcome that is not a success.
+#[must_use]
+pub fn failure(op: &'static str, command: &str, outcome: &Outcome, bounds: &str) -> Error {
+    let stderr = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    let tail = match stderr.char_indices().rev().nth(TAIL) {
+        Some((at, _)) => stderr[at..].to_owned(),
+        None => stderr,
+    };
+    let failure = CommandFailure {
+        code: outcome.code,
+        signal: outcome.signal.clone(),
+        reason: outcome.reason.name().into(),
+        stderr: tail.clone(),
+    };
+    let (kind, what) = match outcome.reason {
+        Reason::Exited | Reason::Signaled => (ErrorKind::ExitStatus, show(outcome)),
+        Reason::Timeout => (ErrorKind::Timeout, format!("it ran longer than its {bounds}")),
+        Reason::Oom => {
+            (ErrorKind::LimitReached, "killed by the memory controller: it reached memory.max".into())
+        }
+        Reason::Output => (ErrorKind::LimitReached, "it wrote more than output_max and was killed".into()),
+        Reason::Cancelled => (ErrorKind::Interrupted, "stopped by a signal to this program".into()),
+    };
+    let last = tail.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
+    let error = Error::new(kind, op, what).subject(format!("`{command}`")).command(failure);
+    match (outcome.reason, last) {
+        (Reason::Output, _) => error.hint("raise output_max, or use output: \"inherit\" or \"null\""),
+        (Reason::Oom, _) => error.hint("raise the memory limit, or set check: false and look at `reason`"),
+        (Reason::Timeout, _) => error.hint("raise timeout, or set check: false and look at `reason`"),
+        (_, Some(last)) => error.hint(format!("it wrote: {last}")),
+        (_, None) => error.hint("set check: false to get the result instead of an error"),
+    }
+}
+
+impl Handle for Process {
+    fn kind(&self) -> &'static str {
+        "Process"
+    }
+
+    fn name(&self) -> String {
+        self.pid.to_string()
+    }
+
+    fn line(&self) -> String {
+        let state = self.outcome().map_or_else(|| "running".to_owned(), |outcome| show(&outcome));
+        format!("Process {} `{}` {state}", self.pid, self.command)
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        let outcome = self.outcome();
+        json!({
+            "pid": self.pid,
+            "command": self.command,
+            "running": outcome.is_none(),
+            "code": outcome.as_ref().map(|outcome| outcome.code),
+            "reason": outcome.as_ref().map(|outcome| outcome.reason.name()),
+        })
+    }
+
+    fn keep_refusal(&self) -> Option<&'static str> {
+        Some("a process ends with the program that started it; run it as a container to detach it")
+    }
+}

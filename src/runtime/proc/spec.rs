@@ -1,0 +1,276 @@
+//! What a process is asked to be: data, checked before anything is started.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::cgroup::Cgroup;
+use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::{Kinds, NsSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How much of each output stream is kept where nothing else is asked, in bytes.
+pub const OUTPUT_MAX: u64 = 16 << 20;
+/// How long a process has between SIGTERM and SIGKILL where nothing else is asked.
+pub const KILL_GRACE: Duration = Duration::from_secs(10);
+
+/// The command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A text for `/bin/sh -c` of the root it runs in.
+    Shell(String),
+    /// The exact arguments, to the byte. The first names the program.
+    Argv(Vec<Vec<u8>>),
+}
+
+impl Command {
+    /// The arguments that the program gets.
+    #[must_use]
+    pub fn argv(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Shell(text) => vec![b"/bin/sh".to_vec(), b"-c".to_vec(), text.clone().into_bytes()],
+            Self::Argv(argv) => argv.clone(),
+        }
+    }
+
+    /// The command as one line, for messages.
+    #[must_use]
+    pub fn show(&self) -> String {
+        const MOST: usize = 80;
+        let text = match self {
+            Self::Shell(text) => text.trim().to_owned(),
+            Self::Argv(argv) => {
+                argv.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect::<Vec<_>>().join(" ")
+            }
+        };
+        let line = text.replace('\n', "; ");
+        match line.char_indices().nth(MOST) {
+            Some((at, _)) => format!("{}…", &line[..at]),
+            None => line,
+        }
+    }
+}
+
+/// Where the namespaces of a process come from.
+#[derive(Clone, Debug)]
+pub enum Namespaces {
+    /// New ones of these kinds; the caller's for all others.
+    Fresh(Kinds),
+    /// Those of a set.
+    Of(Rc<NsSet>),
+}
+
+/// The root of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is a writable layer of this session, where missing mount points may be made.
+    pub writable: bool,
+}
+
+/// A file system to mount in the root of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// `bind`, `proc`, `sysfs`, `tmpfs`, `devpts`, `mqueue`, `cgroup2`, or `dev` for a minimal `/dev`.
+    pub kind: String,
+    /// The folder or file to bind; for others what mountinfo shows.
+    pub source: Option<PathBuf>,
+    /// Where, in the root.
+    pub target: PathBuf,
+    /// Options, as mount(8) writes them.
+    pub options: Vec<String>,
+}
+
+/// What happens to what it writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Kept, up to a limit.
+    #[default]
+    Capture,
+    /// Goes where the caller's own output goes.
+    Inherit,
+    /// Dropped.
+    Null,
+}
+
+/// What it reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing: `/dev/null`.
+    #[default]
+    Null,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What is written to it later.
+    Pipe,
+    /// What the caller reads.
+    Inherit,
+}
+
+/// A resource limit (getrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Its number, `RLIMIT_NOFILE`.
+    pub resource: u32,
+    /// The soft limit.
+    pub soft: u64,
+    /// The hard limit.
+    pub hard: u64,
+}
+
+/// What `proc::exec` and `proc::spawn` are asked for.
+#[derive(Clone, Debug)]
+pub struct ProcSpec {
+    /// The command.
+    pub command: Command,
+    /// Its namespaces; without them the caller's.
+    pub ns: Option<Namespaces>,
+    /// The id maps of a fresh user namespace.
+    pub maps: Option<IdMaps>,
+    /// Its control group.
+    pub cgroup: Option<Rc<Cgroup>>,
+    /// Its root; without it the caller's.
+    pub rootfs: Option<Root>,
+    /// What is mounted in its root.
+    pub mounts: Vec<Mount>,
+    /// Its working directory: `/` of its root, or the caller's.
+    pub cwd: Option<PathBuf>,
+    /// Its environment, exactly. Without it the caller's, or, with a root of its own, a PATH alone.
+    pub env: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// The user it runs as, `name`, `uid`, `uid:gid` or `name:group`, looked up in its root.
+    pub user: Option<String>,
+    /// Further groups.
+    pub additional_gids: Vec<u32>,
+    /// The capabilities it keeps, as a bit set; without it those of the caller.
+    pub capabilities: Option<u64>,
+    /// Whether it can gain no privileges by setuid programs.
+    pub no_new_privs: bool,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// The host name of a fresh uts namespace.
+    pub hostname: Option<String>,
+    /// Whether it runs on a terminal of its own.
+    pub tty: bool,
+    /// What it reads.
+    pub stdin: Input,
+    /// What happens to what it writes.
+    pub output: Output,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// How long it has between SIGTERM and SIGKILL.
+    pub kill_grace: Duration,
+    /// Whether a status other than 0 is an error.
+    pub check: bool,
+    /// How much of each output stream is kept, in bytes.
+    pub output_max: u64,
+}
+
+impl ProcSpec {
+    /// A plain command on the host.
+    #[must_use]
+    pub fn new(command: Command) -> Self {
+        Self {
+            command,
+            ns: None,
+            maps: None,
+            cgroup: None,
+            rootfs: None,
+            mounts: Vec::new(),
+            cwd: None,
+            env: None,
+            user: None,
+            additional_gids: Vec::new(),
+            capabilities: None,
+            no_new_privs: false,
+            rlimits: Vec::new(),
+            hostname: None,
+            tty: false,
+            stdin: Input::Null,
+            output: Output::Capture,
+            timeout: None,
+            kill_grace: KILL_GRACE,
+            check: true,
+            output_max: OUTPUT_MAX,
+        }
+    }
+
+    /// The kinds of namespaces that are made for it.
+    #[must_use]
+    pub fn fresh(&self) -> Kinds {
+        let asked = match &self.ns {
+            Some(Namespaces::Fresh(kinds)) => *kinds,
+            _ => Kinds::NONE,
+        };
+        // A root, and mounts, need a mount namespace that is nobody else's.
+        let own_mounts = self.rootfs.is_some() || !self.mounts.is_empty();
+        if own_mounts { asked.with_name("mount") } else { asked }
+    }
+
+    /// The set it joins.
+    #[must_use]
+    pub fn joined(&self) -> Option<&NsSet> {
+        match &self.ns {
+            Some(Namespaces::Of(set)) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// Whether its processes end with the first of them: PID 1 of a namespace, its own or its set's.
+    #[must_use]
+    pub fn has_pid_ns(&self) -> bool {
+        self.fresh().has("pid") || self.joined().is_some_and(|set| set.kinds.has("pid"))
+    }
+
+    /// Checks what contradicts itself, before anything is made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`].
+    pub fn check(&self, op: &'static str) -> Result<()> {
+        let invalid = |what: &str| Err(Error::new(ErrorKind::InvalidArgument, op, what));
+        match &self.command {
+            Command::Argv(argv) if argv.first().is_none_or(Vec::is_empty) => {
+                return invalid("the command is empty: its first element names the program");
+            }
+            Command::Argv(argv) if argv.iter().any(|arg| arg.contains(&0)) => {
+                return invalid("an argument contains a NUL byte, which no program can be given");
+            }
+            Command::Shell(text) if text.trim().is_empty() => return invalid("the command is empty"),
+            Command::Shell(text) if text.contains('\0') => return invalid("the command contains a NUL byte"),
+            _ => {}
+        }
+        for (key, value) in self.env.iter().flatten() {
+            if key.is_empty() || key.contains(&b'=') || key.contains(&0) || value.contains(&0) {
+                let shown = String::from_utf8_lossy(key);
+                let what =
+                    format!("env: {shown:?} is not a name of a variable, or its value contains a NUL byte");
+                return Err(Error::new(ErrorKind::InvalidArgument, op, what));
+            }
+        }
+        let uts = self.fresh().has("uts") || self.joined().is_some_and(|set| set.kinds.has("uts"));
+        if let Some(name) = &self.hostname {
+            crate::runtime::ns::set::check_name(op, name)?;
+            if !uts {
+                let error = Error::new(ErrorKind::InvalidArgument, op, "hostname would change the host's");
+                return Err(error.hint("add \"uts\" to ns"));
+            }
+        }
+        if self.maps.is_some() && !self.fresh().has("user") {
+            return invalid("uid_map and gid_map need \"user\" in ns");
+        }
+        if let Some(maps) = &self.maps {
+            maps.check(op)?;
+        }
+        if self.tty && self.output == Output::Null {
+            return invalid("a tty has its output captured or inherited");
+        }
+        if self.output_max == 0 {
+            return invalid("output_max: 0 would keep nothing; use output: \"null\"");
+        }
+        if let (Some(_), Some(cwd)) = (&self.rootfs, &self.cwd)
+            && !cwd.is_absolute()
+        {
+            return invalid("cwd: with a rootfs it is a path that starts with /");
+        }
+        Ok(())
+    }
+}
