@@ -12,6 +12,7 @@ pub mod process;
 mod raw;
 pub mod record;
 pub mod signal;
+pub mod socket;
 
 pub use nix::errno::Errno;
 use std::fmt;
