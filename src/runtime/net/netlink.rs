@@ -17,7 +17,11 @@ use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
+
+/// How long the kernel may take for one request: it may be busy with links elsewhere, but never for so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The index of `lo`, the first link of every network namespace (`LOOPBACK_IFINDEX`).
 pub(super) const LO: u32 = 1;
@@ -89,6 +93,7 @@ impl Netlink {
     pub(super) fn open(op: &'static str, ns: Option<&Netns>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
+            .enable_time()
             .build()
             .context(op, "cannot start the netlink executor")?;
         Self::on(Rc::new(runtime), op, ns)
@@ -129,7 +134,13 @@ impl Netlink {
         sys::call(
             name,
             || format!("{}{}", args(), self.place),
-            || self.runtime.block_on(work(&self.handle)).map_err(|error| errno_of(&error)),
+            || {
+                let answer = async { tokio::time::timeout(PATIENCE, work(&self.handle)).await };
+                match self.runtime.block_on(answer) {
+                    Ok(result) => result.map_err(|error| errno_of(&error)),
+                    Err(_) => Err(Errno::ETIMEDOUT),
+                }
+            },
         )
     }
 

@@ -13,6 +13,7 @@ use crate::runtime::net::{Cidr, LinkInfo, Mac, Netns, parse_mac, parse_name};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Progress, Session};
 use crate::sys::{self, Errno, SysError};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 const OP: &str = "net::veth";
@@ -79,8 +80,11 @@ impl Handle for Veth {
     }
 }
 
+/// The name and the addresses, without those that the kernel gives to every link.
 fn text(link: &LinkInfo) -> String {
-    let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
+    let automatic = |cidr: &&Cidr| matches!(cidr.addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    let addresses: Vec<String> =
+        link.addresses.iter().filter(|cidr| !automatic(cidr)).map(ToString::to_string).collect();
     if addresses.is_empty() { link.name.clone() } else { format!("{} ({})", link.name, addresses.join(", ")) }
 }
 
@@ -284,10 +288,12 @@ fn refused_pair(plan: &Plan, netlinks: (&Netlink, &Netlink), source: SysError) -
 /// The indexes of both ends, by the hardware address that only ours bears: the name may have been changed by others.
 fn born_indexes(plan: &Plan, netlink: &Netlink) -> Result<(u32, u32)> {
     let ours = |link: &LinkInfo| link.mac == Some(plan.born) && link.kind == "veth";
-    let named = netlink.link_named(&plan.near.name).ok().filter(ours);
-    let link = match named {
-        Some(link) => Some(link),
-        None => netlink.links().context(OP, "cannot list the links")?.into_iter().find(ours),
+    let link = match netlink.link_named(&plan.near.name) {
+        Ok(link) if ours(&link) => Some(link),
+        Err(source) if source.errno() != Errno::ENODEV => {
+            return Err(Error::sys(OP, "cannot find the new link", source).subject(&plan.near.name));
+        }
+        _ => netlink.links().context(OP, "cannot list the links")?.into_iter().find(ours),
     };
     link.and_then(|link| Some((link.index, link.peer?)))
         .ok_or_else(|| not_held(OP, &plan.near.name, "the new link"))
