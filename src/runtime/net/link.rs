@@ -55,7 +55,7 @@ pub fn addr(session: &Session, ns: &Netns, dev: &str, addr: &str) -> Result<()> 
     const OP: &str = "net::addr";
     let hosts = address::parse_hosts(OP, "addr", &[addr.to_owned()])?;
     let host = hosts[0];
-    change(session, OP, ns, dev, format!("give {dev} the address {host}"), |netlink, index| {
+    change(session, OP, ns, dev, &format!("give {dev} the address {host}"), |netlink, index| {
         netlink.add_address(index, host).map_err(|source| refused(OP, dev, &host.to_string(), source))?;
         let held = netlink.addresses().context(OP, "cannot read the addresses back")?;
         let there = held.iter().any(|held| held.index == index && held.cidr == host);
@@ -81,7 +81,7 @@ pub fn down(session: &Session, ns: &Netns, dev: &str) -> Result<()> {
 
 fn set_up(session: &Session, op: &'static str, ns: &Netns, dev: &str, up: bool) -> Result<()> {
     let state = if up { "up" } else { "down" };
-    change(session, op, ns, dev, format!("bring {dev} {state}"), |netlink, index| {
+    change(session, op, ns, dev, &format!("bring {dev} {state}"), |netlink, index| {
         netlink.set_up(index, up).map_err(|source| refused(op, dev, state, source))?;
         let link = netlink.link_at(index).context(op, "cannot read the link back")?;
         verified(op, dev, link.up == up, || format!("{dev} is {state}"))
@@ -95,7 +95,7 @@ fn change(
     op: &'static str,
     ns: &Netns,
     dev: &str,
-    text: String,
+    text: &str,
     act: impl FnOnce(&Netlink, u32) -> Result<String>,
 ) -> Result<()> {
     only_inside(op, ns)?;

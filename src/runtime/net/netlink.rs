@@ -175,7 +175,7 @@ impl Netlink {
         self.ask(
             "RTM_GETLINK",
             || name.to_owned(),
-            async |handle| first(handle.link().get().match_name(name).execute().try_next().await?),
+            async |handle| first(handle.link().get().match_name(name).execute().try_next().await?.as_ref()),
         )
     }
 
@@ -184,7 +184,7 @@ impl Netlink {
         self.ask(
             "RTM_GETLINK",
             || format!("index {index}"),
-            async |handle| first(handle.link().get().match_index(index).execute().try_next().await?),
+            async |handle| first(handle.link().get().match_index(index).execute().try_next().await?.as_ref()),
         )
     }
 
@@ -234,19 +234,19 @@ impl Netlink {
     pub(super) fn set_up(&self, index: u32, up: bool) -> sys::Result<()> {
         let message = LinkUnspec::new_with_index(index);
         let message = if up { message.up() } else { message.down() }.build();
-        self.set(format!("index {index} {}", if up { "up" } else { "down" }), message)
+        self.set(&format!("index {index} {}", if up { "up" } else { "down" }), message)
     }
 
     /// Gives a link another hardware address.
     pub(super) fn set_mac(&self, index: u32, mac: Mac) -> sys::Result<()> {
         let message = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
-        self.set(format!("index {index} address {mac}"), message)
+        self.set(&format!("index {index} address {mac}"), message)
     }
 
-    fn set(&self, args: String, message: LinkMessage) -> sys::Result<()> {
+    fn set(&self, args: &str, message: LinkMessage) -> sys::Result<()> {
         self.ask(
             "RTM_SETLINK",
-            || args.clone(),
+            || args.to_owned(),
             async move |handle| handle.link().set(message).execute().await,
         )
     }
@@ -270,7 +270,7 @@ impl Netlink {
     }
 
     /// All routes of the family that `filter` names.
-    pub(super) fn routes(&self, filter: RouteMessage) -> sys::Result<Vec<RouteMessage>> {
+    pub(super) fn routes(&self, filter: &RouteMessage) -> sys::Result<Vec<RouteMessage>> {
         self.ask(
             "RTM_GETROUTE",
             || format!("{:?}", filter.header.address_family),
@@ -289,8 +289,8 @@ fn with<T>(mut link: LinkMessageBuilder<T>, end: &NewEnd<'_>) -> LinkMessageBuil
     link
 }
 
-fn first(message: Option<LinkMessage>) -> std::result::Result<LinkInfo, rtnetlink::Error> {
-    message.as_ref().map(link_info).ok_or(rtnetlink::Error::RequestFailed)
+fn first(message: Option<&LinkMessage>) -> std::result::Result<LinkInfo, rtnetlink::Error> {
+    message.map(link_info).ok_or(rtnetlink::Error::RequestFailed)
 }
 
 /// What a failed request stands for. Without an answer of the kernel's it is a broken connection.

@@ -53,7 +53,7 @@ fn list(op: &'static str, netlink: &Netlink) -> Result<Vec<Route>> {
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut filter = RouteMessage::default();
         filter.header.address_family = family;
-        let messages = netlink.routes(filter).context(op, "cannot list the routes")?;
+        let messages = netlink.routes(&filter).context(op, "cannot list the routes")?;
         routes.extend(messages.iter().filter(|message| is_main(message)).map(|message| read(message, name)));
     }
     Ok(routes)

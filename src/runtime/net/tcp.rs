@@ -93,16 +93,17 @@ fn try_connect(
 impl Stream {
     /// Connects to the first of `peers` that answers.
     pub(super) fn connect(target: Option<&Netns>, peers: &[SocketAddr], deadline: Deadline) -> Result<Self> {
-        let mut last = None;
+        let mut errors = Vec::new();
         for peer in peers {
             match try_connect(target, *peer, deadline, deadline.left()) {
                 Ok(stream) => return Ok(stream),
                 Err(Failed::Final(error)) => return Err(error),
-                Err(Failed::Silent) => last = Some(deadline.over("no connection").subject(peer)),
-                Err(Failed::Refused(source)) => last = Some(unreachable(deadline.op, *peer, source)),
+                Err(Failed::Silent) => errors.push(deadline.over("no connection").subject(peer)),
+                Err(Failed::Refused(source)) => errors.push(unreachable(deadline.op, *peer, source)),
             }
         }
-        Err(last.unwrap_or_else(|| Error::new(ErrorKind::NotFound, deadline.op, "no address to connect to")))
+        let none = || Error::new(ErrorKind::NotFound, deadline.op, "no address to connect to");
+        Err(errors.into_iter().next().unwrap_or_else(none))
     }
 
     /// Sends everything.
