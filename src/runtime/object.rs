@@ -49,12 +49,15 @@ pub enum Object {
         /// Whether the name bears the session's token, so that a folder without an id is ours as well.
         token: bool,
     },
-    /// A network interface of the host (its peer goes with it). Undone by deleting it.
+    /// A network interface (its peer goes with it). Undone by deleting it, or with its network namespace.
     Link {
         /// Its name.
         name: String,
         /// The hardware address it was born with, unguessable: the proof that it is ours.
         mac: String,
+        /// The hardware address it is given later, when the user asked for one: with the index, an identity as well.
+        #[serde(default)]
+        later_mac: Option<String>,
         /// Its interface index, once made.
         ifindex: Option<u32>,
         /// The inode of the network namespace it lives in.

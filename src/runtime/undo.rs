@@ -14,7 +14,10 @@ pub fn undo(object: &Object) -> Result<()> {
         Object::Folder { path, id } => fs::reclaim::folder(path, *id),
         Object::Mount { target, mount_id, mount_ns } => fs::reclaim::mount(target, *mount_id, *mount_ns),
         Object::Cgroup { dirs, ids, token } => cgroup::reclaim::group(dirs, ids, *token),
-        Object::Link { name, mac, ifindex, netns } => net::reclaim::link(name, mac, *ifindex, *netns),
+        Object::Link { name, mac, later_mac, ifindex, netns } => {
+            let macs = [Some(mac.as_str()), later_mac.as_deref()];
+            net::reclaim::link(name, macs, *ifindex, *netns)
+        }
         Object::Process { pid, start_time } => proc::reclaim::process(*pid, *start_time),
     }
 }

@@ -16,6 +16,7 @@ mod raw;
 pub mod record;
 pub mod signal;
 pub mod tty;
+pub mod socket;
 
 pub use nix::errno::Errno;
 use std::fmt;

@@ -1,0 +1,251 @@
+//! Names, addresses and sizes of links as users write them. Nothing here touches the kernel.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// The longest name of a link that the kernel takes (`IFNAMSIZ` less the final zero).
+const NAME_MAX: usize = 15;
+/// What a veth takes (`ETH_MIN_MTU`, `ETH_MAX_MTU`).
+const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
+/// Below this a link cannot carry IPv6 (`IPV6_MIN_MTU`).
+const MTU_V6: u32 = 1280;
+
+/// An address with the length of its network prefix: `10.9.0.1/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    /// The address.
+    pub addr: IpAddr,
+    /// The length of the network prefix in bits.
+    pub prefix: u8,
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix)
+    }
+}
+
+impl Cidr {
+    /// The longest prefix of the family.
+    #[must_use]
+    pub fn max_prefix(addr: IpAddr) -> u8 {
+        if addr.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// Whether it stands for one host and not for a network.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.prefix == Self::max_prefix(self.addr)
+    }
+}
+
+/// A hardware address of six bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// A locally administered unicast address made of random bytes.
+    #[must_use]
+    pub fn local(mut bytes: [u8; 6]) -> Self {
+        bytes[0] = (bytes[0] & 0xfc) | 0x02;
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+fn invalid(op: &'static str, what: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, op, what)
+}
+
+/// Checks the name of a link as the kernel does (`dev_valid_name`), and what it takes for a pattern or a setting.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] that says what is wrong with it.
+pub fn parse_name(op: &'static str, key: &str, name: &str) -> Result<String> {
+    let what = if name.is_empty() {
+        format!("{key} is empty")
+    } else if name.len() > NAME_MAX {
+        format!("{key} {name:?} has {} bytes; the kernel takes at most {NAME_MAX}", name.len())
+    } else if matches!(name, "." | ".." | "all" | "default") {
+        format!("{key} {name:?} has a meaning of its own in the kernel")
+    } else if let Some(bad) =
+        name.chars().find(|c| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control())
+    {
+        format!("{key} {name:?} has {bad:?} in it, which names of links may not have")
+    } else {
+        return Ok(name.to_owned());
+    };
+    Err(invalid(op, what).hint("leave the name out to have a free one chosen"))
+}
+
+/// Parses an address with its prefix.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] that says what is wrong with it.
+pub fn parse_cidr(op: &'static str, key: &str, text: &str) -> Result<Cidr> {
+    let (addr, prefix) = match text.split_once('/') {
+        Some((addr, prefix)) => (addr, Some(prefix)),
+        None => (text, None),
+    };
+    let example = "write an address with its prefix, such as \"10.9.0.1/24\" or \"fd00::1/64\"";
+    let addr = IpAddr::from_str(addr)
+        .map_err(|_| invalid(op, format!("{key}: {text:?} is not an address")).hint(example))?;
+    let max = Cidr::max_prefix(addr);
+    let Some(prefix) = prefix else {
+        let usual = if addr.is_ipv4() { 24 } else { 64 };
+        return Err(invalid(op, format!("{key}: {text:?} has no prefix length"))
+            .hint(format!("write \"{addr}/{usual}\", or the prefix of your network")));
+    };
+    let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+    match prefix.parse::<u8>() {
+        Ok(prefix) if digits && (1..=max).contains(&prefix) => Ok(Cidr { addr, prefix }),
+        _ => Err(invalid(op, format!("{key}: the prefix of {text:?} is not between 1 and {max}"))),
+    }
+}
+
+/// Parses the addresses of one end of a link: each fit for a host, none twice.
+pub(super) fn parse_hosts(op: &'static str, key: &str, texts: &[String]) -> Result<Vec<Cidr>> {
+    let mut hosts: Vec<Cidr> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let host = parse_cidr(op, key, text)?;
+        if host.addr.is_unspecified() || host.addr.is_multicast() || host.addr == IpAddr::from([255; 4]) {
+            return Err(invalid(op, format!("{key}: {text:?} is not the address of a host")));
+        }
+        if hosts.iter().any(|other| other.addr == host.addr) {
+            return Err(invalid(op, format!("{key}: {} is given twice", host.addr)));
+        }
+        hosts.push(host);
+    }
+    Ok(hosts)
+}
+
+/// Parses a hardware address that a link may bear.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] that says what is wrong with it.
+pub fn parse_mac(op: &'static str, key: &str, text: &str) -> Result<Mac> {
+    let error = |what: &str| {
+        invalid(op, format!("{key}: {text:?} {what}")).hint("write six bytes, such as \"02:00:00:00:00:01\"")
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let mut bytes = [0; 6];
+    if parts.len() != bytes.len() {
+        return Err(error("is not a hardware address"));
+    }
+    for (byte, part) in bytes.iter_mut().zip(parts) {
+        if part.len() != 2 || !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(error("is not a hardware address"));
+        }
+        *byte = u8::from_str_radix(part, 16).map_err(|_| error("is not a hardware address"))?;
+    }
+    if bytes[0] & 1 == 1 {
+        return Err(error("is a group address; a link bears one whose first byte is even"));
+    }
+    if bytes == [0; 6] {
+        return Err(error("is no address of a link"));
+    }
+    Ok(Mac(bytes))
+}
+
+/// Checks the largest packet of a link against what a veth takes and what its addresses need.
+pub(super) fn check_mtu(op: &'static str, key: &str, mtu: Option<u32>, hosts: &[Cidr]) -> Result<()> {
+    let Some(mtu) = mtu else { return Ok(()) };
+    if !MTU.contains(&mtu) {
+        let what = format!("{key}: {mtu} is not between {} and {}", MTU.start(), MTU.end());
+        return Err(invalid(op, what));
+    }
+    match hosts.iter().find(|host| host.addr.is_ipv6()) {
+        Some(host) if mtu < MTU_V6 => {
+            Err(invalid(op, format!("{key}: {mtu} is less than the {MTU_V6} that {host} (IPv6) needs")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OP: &str = "net::veth";
+
+    fn text<T: fmt::Debug>(result: Result<T>) -> String {
+        let error = result.expect_err("it should be refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        format!("{error} / {}", error.hint_text().unwrap_or_default())
+    }
+
+    #[test]
+    fn names_that_the_kernel_refuses_are_refused_before() {
+        for good in ["a", "veth0", "cs0123456789abc", "x.5", "a@b", "-"] {
+            assert_eq!(parse_name(OP, "name", good).unwrap(), good);
+        }
+        for bad in ["", ".", "..", "all", "a/b", "a:1", "a b", "a\tb", "a%d", "a\0", "0123456789abcdef"] {
+            assert!(parse_name(OP, "name", bad).is_err(), "{bad:?}");
+        }
+        // Bytes, not characters.
+        assert!(text(parse_name(OP, "name", "ääääääää")).contains("has 16 bytes"));
+    }
+
+    #[test]
+    fn an_address_without_its_prefix_says_what_to_write() {
+        assert!(text(parse_cidr(OP, "addr", "10.9.0.1")).contains("write \"10.9.0.1/24\""));
+        assert!(text(parse_cidr(OP, "addr", "fd00::1")).contains("write \"fd00::1/64\""));
+        assert!(text(parse_cidr(OP, "addr", "10.9.0.1/33")).contains("between 1 and 32"));
+        for bad in ["", "/24", "10.9.0/24", "10.9.0.1/", "10.9.0.1/+4", "10.9.0.1/0", "fd00::1/129", "x/24"] {
+            assert!(parse_cidr(OP, "addr", bad).is_err(), "{bad:?}");
+        }
+        for good in ["10.9.0.1/24", "10.9.0.1/32", "fd00::1/64", "::1/128"] {
+            assert_eq!(parse_cidr(OP, "addr", good).unwrap().to_string(), good);
+        }
+    }
+
+    #[test]
+    fn an_address_given_twice_or_of_no_host_is_refused() {
+        let hosts = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+            parse_hosts(OP, "addr", &texts)
+        };
+        assert_eq!(hosts(&["10.9.0.1/24", "10.9.0.2/24", "fd00::1/64"]).unwrap().len(), 3);
+        assert!(text(hosts(&["10.9.0.1/24", "10.9.0.1/16"])).contains("given twice"));
+        for bad in ["0.0.0.0/8", "224.0.0.1/24", "255.255.255.255/32", "::/64", "ff02::1/64"] {
+            assert!(hosts(&[bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_group_hardware_address_is_refused() {
+        assert_eq!(parse_mac(OP, "mac", "02:00:00:00:0A:ff").unwrap().to_string(), "02:00:00:00:0a:ff");
+        assert!(text(parse_mac(OP, "mac", "01:00:5e:00:00:01")).contains("group address"));
+        for bad in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:00:00",
+            "2:0:0:0:0:1",
+            "02-00-00-00-00-01",
+            "+2:00:00:00:00:01",
+        ] {
+            assert!(parse_mac(OP, "mac", bad).is_err(), "{bad:?}");
+        }
+        assert!(parse_mac(OP, "mac", "00:00:00:00:00:00").is_err());
+        let token = Mac::local([0xff; 6]);
+        assert_eq!(token.0[0] & 3, 2);
+    }
+
+    #[test]
+    fn a_packet_size_that_ipv6_cannot_use_is_refused() {
+        let v6 = [parse_cidr(OP, "addr", "fd00::1/64").unwrap()];
+        assert!(check_mtu(OP, "mtu", Some(1400), &v6).is_ok());
+        assert!(text(check_mtu(OP, "mtu", Some(1279), &v6)).contains("1280"));
+        assert!(check_mtu(OP, "mtu", Some(68), &[]).is_ok());
+        assert!(text(check_mtu(OP, "mtu", Some(67), &[])).contains("between 68 and 65535"));
+        assert!(check_mtu(OP, "mtu", Some(65536), &[]).is_err());
+    }
+}
