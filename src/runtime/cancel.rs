@@ -41,3 +41,27 @@ pub fn interrupted(op: &'static str, signal: i32) -> Error {
 pub fn fd() -> Option<BorrowedFd<'static>> {
     sys::signal::wake_fd()
 }
+
+/// Waits until `deadline`, or until a signal asks the program to stop.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] then.
+pub fn sleep(op: &'static str, deadline: std::time::Instant) -> Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        check(op)?;
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let millis = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
+        if millis == 0 {
+            std::thread::sleep(left);
+            continue;
+        }
+        let mut fds: Vec<PollFd<'_>> =
+            fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
+        // A signal during the wait is an error here and asked for above.
+        let _ = poll(&mut fds, PollTimeout::from(millis));
+    }
+}
