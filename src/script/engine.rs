@@ -2,7 +2,9 @@
 
 use crate::runtime::cancel;
 use crate::script::bind::{BINDINGS, handles};
+use crate::script::catch::CaughtNames;
 use crate::script::error::{FIELDS, ScriptError};
+use crate::script::resolver::Resolver;
 use crate::script::shell::Shell;
 use rhai::{Dynamic, Engine, FuncRegistration, ImmutableString, Module, OptimizationLevel, Token};
 use std::rc::Rc;
@@ -55,9 +57,10 @@ const NAMES: usize = 100_000;
 pub fn build(shell: &Rc<Shell>) -> Engine {
     let mut engine = Engine::new();
     set_limits(&mut engine);
-    give_words_back(&mut engine);
+    set_parser_hooks(&mut engine);
     set_hooks(&mut engine, shell);
     register(&mut engine, shell);
+    engine.set_module_resolver(Resolver::new(shell.clone()));
     engine
 }
 
@@ -77,11 +80,24 @@ fn set_limits(engine: &mut Engine) {
         .set_max_modules(NAMES);
 }
 
-#[expect(deprecated, reason = "marked so because it is volatile, not because it goes: the version is pinned")]
-fn give_words_back(engine: &mut Engine) {
-    engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if GIVEN_BACK.contains(&word.as_str()) => Token::Identifier(word),
-        token => token,
+#[expect(
+    deprecated,
+    reason = "marked so because they are volatile, not because they go: the version is pinned"
+)]
+fn set_parser_hooks(engine: &mut Engine) {
+    let caught = CaughtNames::default();
+    let names = caught.clone();
+    engine.on_parse_token(move |token, _, _| {
+        let token = match token {
+            Token::Reserved(word) if GIVEN_BACK.contains(&word.as_str()) => Token::Identifier(word),
+            token => token,
+        };
+        names.note(&token);
+        token
+    });
+    engine.on_var(move |name, _, context| {
+        caught.shape(name, context);
+        Ok(None)
     });
 }
 
@@ -189,6 +205,30 @@ mod tests {
         ] {
             let caught = format!("try {{ {code} }} catch (e) {{ return e.kind + \" \" + e.message }}");
             assert_eq!(engine.eval::<String>(&caught).unwrap(), format!("invalid_argument {message}"));
+        }
+    }
+
+    #[test]
+    fn errors_of_the_language_are_caught_in_the_same_shape() {
+        let engine = engine(&[]);
+        for (code, expected) in [
+            (
+                "try { 1 / 0 } catch (e) { return [e.kind, e.line, e.position, e.code, `${e}`, e.nothing] }",
+                r#"["invalid_argument", 1, 9, (), "Division by zero: 1 / 0", ()]"#,
+            ),
+            (
+                "try { nope(1) } catch (err) { let f = || err.kind; return [f.call(), err.op, type_of(err)] }",
+                r#"["not_found", "nope (i64)", "Error"]"#,
+            ),
+            ("fn kind(x) { x.kind } try { [][1] } catch (match) { return kind(match) }", "invalid_argument"),
+            ("fn f() { try { throw #{ a: 1 } } catch (e) { return e } } f()", r#"#{"a": 1}"#),
+            ("try { throw 'x' } catch (e) { return e }", "x"),
+            (
+                "try { try { [][1] } catch (e) { throw e } } catch (x) { return [x.kind, x.line] }",
+                r#"["invalid_argument", 1]"#,
+            ),
+        ] {
+            assert_eq!(engine.eval::<Dynamic>(code).unwrap().to_string(), expected, "{code}");
         }
     }
 

@@ -144,13 +144,15 @@ pub trait At<T> {
 
 impl<T> At<T> for crate::error::Result<T> {
     fn at(self, ctx: &NativeCallContext<'_>) -> Result<T, Box<EvalAltResult>> {
-        self.map_err(|error| {
-            let position = ctx.call_position();
-            let place = Place { source: ctx.call_source().unwrap_or_default().to_owned(), position };
-            let value = ScriptError { cause: Rc::new(Cause::Runtime(error)), place };
-            EvalAltResult::ErrorRuntime(Dynamic::from(value), position).into()
-        })
+        self.map_err(|error| raise(error, ctx.call_source(), ctx.call_position()))
     }
+}
+
+/// An error of the runtime as the engine carries it: for what has no call context, such as `import`.
+pub(super) fn raise(error: Error, source: Option<&str>, position: Position) -> Box<EvalAltResult> {
+    let place = Place { source: source.unwrap_or_default().to_owned(), position };
+    let value = ScriptError { cause: Rc::new(Cause::Runtime(error)), place };
+    EvalAltResult::ErrorRuntime(Dynamic::from(value), position).into()
 }
 
 /// Gives an error of the language that a script caught, which is a map, the shape of all others.

@@ -1,6 +1,7 @@
 //! The script layer: the only place that knows the language.
 //!
 //! * [`engine`]: builds the interpreter, every limit explicit.
+//! * [`source`], [`resolver`]: the texts of scripts and of what they import.
 //! * [`shell`]: what one run of a script shares: the session, the arguments, the sources.
 //! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
 //! * [`native`], [`call`], [`convert`], [`options`], [`handle`], [`error`]: what bindings are written with.
@@ -10,10 +11,13 @@
 
 pub mod bind;
 pub mod call;
+mod catch;
 pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod handle;
 pub mod native;
 pub mod options;
+pub mod resolver;
 pub mod shell;
+pub mod source;
