@@ -214,7 +214,7 @@ mod tests {
         for (code, expected) in [
             (
                 "try { 1 / 0 } catch (e) { return [e.kind, e.line, e.position, e.code, `${e}`, e.nothing] }",
-                r#"["invalid_argument", 1, 9, (), "Division by zero: 1 / 0", ()]"#,
+                r#"["invalid_argument", 1, 9, (), "division by zero: 1 / 0", ()]"#,
             ),
             (
                 "try { nope(1) } catch (err) { let f = || err.kind; return [f.call(), err.op, type_of(err)] }",

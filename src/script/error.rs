@@ -5,6 +5,7 @@
 //! Errors of the language itself are given the same shape by [`shape_caught`].
 
 use crate::error::{Error, ErrorKind};
+use crate::script::report::own_words;
 use rhai::{Array, Dynamic, EvalAltResult, Map, NativeCallContext, Position};
 use std::fmt;
 use std::rc::Rc;
@@ -170,12 +171,32 @@ pub fn shape_caught(caught: Dynamic) -> Dynamic {
         return caught;
     };
     let coordinate = |key: &str| get(key).as_int().ok().and_then(|value| u16::try_from(value).ok());
-    let position = coordinate("line")
-        .map_or(Position::NONE, |line| Position::new(line, coordinate("position").unwrap_or(0)));
-    let place = Place { source: get("source").into_string().unwrap_or_default(), position };
-    let cause = Cause::Language { kind, message, fields: map.clone() };
+    let outer = Place {
+        source: get("source").into_string().unwrap_or_default(),
+        position: coordinate("line")
+            .map_or(Position::NONE, |line| Position::new(line, coordinate("position").unwrap_or(0))),
+    };
+    let (message, inner) = cut_place(&message);
+    let cause = Cause::Language { kind, message: own_words(message), fields: map.clone() };
     drop(map);
-    Dynamic::from(ScriptError { cause: Rc::new(cause), place })
+    Dynamic::from(ScriptError { cause: Rc::new(cause), place: inner.unwrap_or(outer) })
+}
+
+/// Cuts what the language appends when the error came out of a function:
+/// `… @ 'lib.rhai' (line 2, position 27)` and a line for each call.
+fn cut_place(message: &str) -> (&str, Option<Place>) {
+    let line = message.lines().next().unwrap_or_default();
+    let cut = || {
+        let (text, place) = line.strip_suffix(')')?.rsplit_once(" (line ")?;
+        let (row, column) = place.split_once(", position ")?;
+        let position = Position::new(row.parse().ok()?, column.parse().ok()?);
+        let (text, source) = match text.strip_suffix('\'').and_then(|text| text.rsplit_once(" @ '")) {
+            Some((text, source)) => (text, source.to_owned()),
+            None => (text, String::new()),
+        };
+        Some((text, Some(Place { source, position })))
+    };
+    cut().unwrap_or((line, None))
 }
 
 /// The kind of an error of the language, by the name of its variant.

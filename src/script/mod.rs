@@ -3,6 +3,7 @@
 //! * [`engine`]: builds the interpreter, every limit explicit.
 //! * [`source`], [`resolver`]: the texts of scripts and of what they import.
 //! * [`shell`]: what one run of a script shares: the session, the arguments, the sources.
+//! * [`run`]: compiles and runs; [`report`]: what people are told about an error.
 //! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
 //! * [`native`], [`call`], [`convert`], [`options`], [`handle`], [`error`]: what bindings are written with.
 //!
@@ -12,12 +13,15 @@
 pub mod bind;
 pub mod call;
 mod catch;
+pub mod check;
 pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod handle;
 pub mod native;
 pub mod options;
+pub mod report;
 pub mod resolver;
+pub mod run;
 pub mod shell;
 pub mod source;

@@ -81,6 +81,29 @@ impl Native {
         least..=self.params.len()
     }
 
+    /// How it is written: `net::veth(options)`, `sys::env([name], [default]) -> any value`.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let shown = |param: &Param| {
+            if param.optional { format!("[{}]", param.name) } else { param.name.to_owned() }
+        };
+        let returns = match (self.returns)() {
+            none if none.is_empty() => none,
+            some => format!(" -> {some}"),
+        };
+        match self.form {
+            Form::Property => format!("{}{returns}", self.op),
+            Form::Method => {
+                let params: Vec<String> = self.params.iter().skip(1).map(shown).collect();
+                format!("{}({}){returns}", self.op, params.join(", "))
+            }
+            Form::Function => {
+                let params: Vec<String> = self.params.iter().map(shown).collect();
+                format!("{}({}){returns}", self.op, params.join(", "))
+            }
+        }
+    }
+
     fn register(&'static self, module: &mut Module, shell: &Rc<Shell>) {
         for count in self.arity() {
             let shell = shell.clone();
