@@ -1,2 +1,7 @@
 //! The cshell program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cshell::cli::main(std::env::args_os().skip(1).collect())
+}

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Catches SIGINT and SIGTERM from now on.
 ///
@@ -12,10 +13,23 @@ pub fn install() -> Result<()> {
     sys::signal::catch().map_err(|source| Error::sys("session", "cannot catch signals", source))
 }
 
-/// The signal that asked the program to stop, if one did.
+static CLEANING: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is stopped any more: the clean-up at the end runs to its end. Signals are still counted.
+pub fn ignore() {
+    CLEANING.store(true, Ordering::SeqCst);
+}
+
+/// The signal that asked the program to stop, if one did and the clean-up has not begun.
 #[must_use]
 pub fn requested() -> Option<i32> {
-    sys::signal::caught()
+    if CLEANING.load(Ordering::SeqCst) { None } else { sys::signal::caught() }
+}
+
+/// How many signals asked the program to stop so far, also during the clean-up.
+#[must_use]
+pub fn count() -> u32 {
+    sys::signal::count()
 }
 
 /// Fails with [`ErrorKind::Interrupted`] once a signal asked the program to stop.
@@ -39,5 +53,29 @@ pub fn interrupted(op: &'static str, signal: i32) -> Error {
 /// Readable once a signal was caught: for a poll set.
 #[must_use]
 pub fn fd() -> Option<BorrowedFd<'static>> {
-    sys::signal::wake_fd()
+    if CLEANING.load(Ordering::SeqCst) { None } else { sys::signal::wake_fd() }
+}
+
+/// Waits until `deadline`, or until a signal asks the program to stop.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] then.
+pub fn sleep(op: &'static str, deadline: std::time::Instant) -> Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        check(op)?;
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let millis = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
+        if millis == 0 {
+            std::thread::sleep(left);
+            continue;
+        }
+        let mut fds: Vec<PollFd<'_>> =
+            fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
+        // A signal during the wait is an error here and asked for above.
+        let _ = poll(&mut fds, PollTimeout::from(millis));
+    }
 }

@@ -22,8 +22,8 @@ pub struct Found {
     pub session: String,
     /// Its open steps, newest first: the order in which they are undone.
     pub entries: Vec<Entry>,
-    /// What could not be taken back.
-    pub errors: Vec<Error>,
+    /// What could not be taken back, by the number of its step.
+    pub errors: Vec<(u64, Error)>,
 }
 
 /// What to do about dead sessions.
@@ -136,7 +136,7 @@ fn reclaim(home: &Path, options: Options) -> Result<Found> {
                     file.undone(entry.n)?;
                 }
             }
-            Err(error) => report.errors.push(error),
+            Err(error) => report.errors.push((entry.n, error)),
         }
     }
     if report.errors.is_empty() && (options.kept || !kept) {

@@ -1,1 +1,27 @@
-//! Script.
+//! The script layer: the only place that knows the language.
+//!
+//! * [`engine`]: builds the interpreter, every limit explicit.
+//! * [`source`], [`resolver`]: the texts of scripts and of what they import.
+//! * [`shell`]: what one run of a script shares: the session, the arguments, the sources.
+//! * [`run`]: compiles and runs; [`report`]: what people are told about an error.
+//! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
+//! * [`native`], [`call`], [`convert`], [`options`], [`handle`], [`error`]: what bindings are written with.
+//!
+//! Nothing here decides what a container is: a binding converts its arguments, calls one function of the
+//! runtime, and the error it gets back leaves with the position of the call.
+
+pub mod bind;
+pub mod call;
+mod catch;
+pub mod check;
+pub mod convert;
+pub mod engine;
+pub mod error;
+pub mod handle;
+pub mod native;
+pub mod options;
+pub mod report;
+pub mod resolver;
+pub mod run;
+pub mod shell;
+pub mod source;

@@ -1,0 +1,227 @@
+//! From the arguments to what is to be done.
+//!
+//! The first word that is no option decides: a script, when it ends in `.rhai`, has a `/` or is an existing file;
+//! a command otherwise. Everything after a script belongs to the script, untouched.
+
+use crate::cli::render;
+use crate::runtime::gc;
+use crate::script::options::did_you_mean;
+use crate::script::report::{EXIT_USAGE, Report};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Run a script.
+    Run { program: Program, args: Vec<OsString>, trace: Option<TraceTo> },
+    /// Check scripts without running them.
+    Check(Vec<PathBuf>),
+    /// Reclaim what dead sessions left.
+    Gc(gc::Options),
+    /// Show the documentation of the natives.
+    Doc(Option<String>),
+    /// Only write a text: help, version.
+    Say(String),
+}
+
+/// Where the text of a script comes from.
+#[derive(Debug)]
+pub(super) enum Program {
+    /// A file.
+    File(PathBuf),
+    /// The command line.
+    Code(String),
+    /// The standard input.
+    Stdin,
+}
+
+/// Where a trace goes.
+#[derive(Clone, Debug)]
+pub(super) enum TraceTo {
+    /// For people, to the standard error.
+    Stderr,
+    /// As JSON lines, to a file.
+    File(PathBuf),
+}
+
+/// A container shell: runs scripts whose functions are the kernel's container primitives.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cshell",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "cshell [OPTIONS] [FILE [ARGS]...]\n       cshell [OPTIONS] -c CODE [ARGS]...\n       cshell <COMMAND>",
+    after_help = "FILE is a script when it ends in .rhai, has a / or exists; - is the standard input, which is also\n\
+                  read when there is no FILE and it is not a terminal. ARGS are the script's: sys::args.\n\n\
+                  Exit codes: 0 ok; 1 script error; 2 usage or parse error; 3 the host cannot; 101 a bug;\n\
+                  125, 126, 127 a contained command could not be started, run, found; exit(n) gives n."
+)]
+struct Cli {
+    /// Run CODE instead of a file
+    #[arg(short = 'c', value_name = "CODE")]
+    code: Option<OsString>,
+    /// Show every change of the system: to people on standard error, or as JSON lines in FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    trace: Option<Option<PathBuf>>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find the mistakes in scripts without running them
+    Check {
+        /// The scripts
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Take back what killed sessions left behind
+    Gc {
+        /// Only show what would be taken back
+        #[arg(long)]
+        dry_run: bool,
+        /// Also what scripts handed over with keep()
+        #[arg(long)]
+        kept: bool,
+    },
+    /// Show the functions of the language
+    Doc {
+        /// A module (net) or a function (net::veth); without it, the list of modules
+        name: Option<String>,
+    },
+}
+
+/// Decides what is to be done.
+///
+/// The error is the text for the standard error; the exit code is then 2.
+pub(super) fn plan(args: Vec<OsString>) -> Result<Plan, String> {
+    let Split { options, first, rest } = split(args);
+    let cli =
+        if options.is_empty() { Ok(Cli { code: None, trace: None, command: None }) } else { parse(&options) };
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(done) => return done,
+    };
+    let trace = cli.trace.map(|file| file.map_or(TraceTo::Stderr, TraceTo::File));
+    if let Some(code) = cli.code {
+        let code = code.into_string().map_err(|_| usage("the code after -c is not UTF-8".into()))?;
+        return Ok(Plan::Run { program: Program::Code(code), args: rest, trace });
+    }
+    let Some(first) = first else {
+        if std::io::stdin().is_terminal() {
+            let text = "there is no script to run, and the interactive prompt is not there yet";
+            return Err(usage(text.into()));
+        }
+        return Ok(Plan::Run { program: Program::Stdin, args: rest, trace });
+    };
+    if first == *"-" {
+        return Ok(Plan::Run { program: Program::Stdin, args: rest, trace });
+    }
+    if is_script(&first) {
+        return Ok(Plan::Run { program: Program::File(first.into()), args: rest, trace });
+    }
+    command(&first, rest)
+}
+
+fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
+    let name = first.to_string_lossy();
+    let known = Cli::command();
+    let names: Vec<&str> = known.get_subcommands().map(clap::Command::get_name).collect();
+    if !names.contains(&name.as_ref()) {
+        let near = did_you_mean(&name, names);
+        return Err(usage(format!("there is no command and no script `{name}`{near}")));
+    }
+    let words: Vec<OsString> = std::iter::once(first.clone()).chain(rest).collect();
+    match parse(&words).map(|cli| cli.command) {
+        Ok(Some(Command::Check { files })) => Ok(Plan::Check(files)),
+        Ok(Some(Command::Gc { dry_run, kept })) => Ok(Plan::Gc(gc::Options { dry_run, kept })),
+        Ok(Some(Command::Doc { name })) => Ok(Plan::Doc(name)),
+        Ok(None) => Err(usage(format!("there is no command `{name}`"))),
+        Err(done) => done,
+    }
+}
+
+fn parse(words: &[OsString]) -> Result<Cli, Result<Plan, String>> {
+    let program = OsString::from("cshell");
+    Cli::try_parse_from(std::iter::once(&program).chain(words)).map_err(|error| {
+        let text = error.render().to_string();
+        if error.use_stderr() { Err(text) } else { Ok(Plan::Say(text)) }
+    })
+}
+
+fn usage(message: String) -> String {
+    let mut report = Report::plain(message, EXIT_USAGE);
+    report.hint = Some("`cshell --help` shows what can be given".into());
+    render::render(&report, &|_| None)
+}
+
+fn is_script(word: &OsString) -> bool {
+    let text = word.to_string_lossy();
+    text.ends_with(".rhai") || text.contains('/') || Path::new(word).is_file()
+}
+
+/// The arguments cut at the first word that is no option, or after the code of `-c`.
+#[derive(Debug, Default)]
+struct Split {
+    options: Vec<OsString>,
+    first: Option<OsString>,
+    rest: Vec<OsString>,
+}
+
+fn split(args: Vec<OsString>) -> Split {
+    let mut split = Split::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        if arg == *"--" {
+            split.first = args.next();
+            break;
+        }
+        if arg == *"-" || !arg.to_string_lossy().starts_with('-') {
+            split.first = Some(arg);
+            break;
+        }
+        let is_code = arg == *"-c";
+        split.options.push(arg);
+        if is_code {
+            split.options.extend(args.next());
+            break;
+        }
+    }
+    split.rest = args.collect();
+    split
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(Into::into).collect()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_script_is_untouched() {
+        let split = split(words("--trace a.rhai --trace -c -- x"));
+        assert_eq!(split.options, words("--trace"));
+        assert_eq!(split.first, Some("a.rhai".into()));
+        assert_eq!(split.rest, words("--trace -c -- x"));
+    }
+
+    #[test]
+    fn what_follows_the_code_is_untouched() {
+        let Ok(Plan::Run { program: Program::Code(code), args, trace: Some(TraceTo::File(file)) }) =
+            plan(words("--trace=t.json -c 1 --help -c"))
+        else {
+            panic!("not a run of code")
+        };
+        assert_eq!((code.as_str(), args, file), ("1", words("--help -c"), "t.json".into()));
+    }
+}

@@ -1,0 +1,266 @@
+//! The verbs that every handle has: `id kind name inspect() close() keep() is_open`, `==`, `!=`, and printing.
+
+use crate::error::Result;
+use crate::script::call::Call;
+use crate::script::handle::{Held, Kind};
+use crate::script::native::{Binding, natives};
+use rhai::{Dynamic, Module};
+use std::marker::PhantomData;
+
+/// The kinds of handles. A new kind is one line here.
+pub const KINDS: &[HandleKind] = &[];
+
+/// A kind of handle, as the engine registers it.
+#[derive(Clone, Copy, Debug)]
+pub struct HandleKind {
+    /// The name of the type.
+    pub name: &'static str,
+    /// Tells the engine this name.
+    pub set_type: fn(&mut Module),
+    /// The common verbs for this type.
+    pub verbs: &'static Binding,
+}
+
+/// The entry of a kind in [`KINDS`].
+#[must_use]
+pub const fn kind<T: Kind>() -> HandleKind {
+    HandleKind {
+        name: T::NAME,
+        set_type: |module| {
+            module.set_custom_type::<Held<T>>(T::NAME);
+        },
+        verbs: &Verbs::<T>::COMMON,
+    }
+}
+
+struct Verbs<T>(PhantomData<T>);
+
+impl<T: Kind> Verbs<T> {
+    natives! {
+        /// What every handle can do, whatever it stands for.
+        const COMMON = "handle";
+
+        /// The number of the handle in this session.
+        get "id"(handle: Held<T>) -> u64 = id::<T>;
+        /// The kind of thing it stands for, such as `Overlay`.
+        get "kind"(handle: Held<T>) -> String = kind_of::<T>;
+        /// The name of the thing: what the user chose, or what tells it from others.
+        get "name"(handle: Held<T>) -> String = name::<T>;
+        /// Whether the thing is still there.
+        get "is_open"(handle: Held<T>) -> bool = is_open::<T>;
+        /// All facts, as a map.
+        method "inspect"(handle: Held<T>) -> serde_json::Value = inspect::<T>;
+        /// Takes the thing away now. Closing twice is fine.
+        method "close"(handle: Held<T>) = close::<T>;
+        /// Hands the thing over: it outlives the script, until `cshell gc --kept`.
+        method "keep"(handle: Held<T>) = keep::<T>;
+        /// One useful line.
+        method "to_string"(handle: Held<T>) -> String = line::<T>;
+        /// One useful line.
+        method "to_debug"(handle: Held<T>) -> String = line::<T>;
+        /// Whether both stand for the same thing.
+        method "=="(handle: Held<T>, other: Dynamic) -> bool = same::<T>;
+        /// Whether they stand for different things.
+        method "!="(handle: Held<T>, other: Dynamic) -> bool = differ::<T>;
+    }
+}
+
+fn id<T: Kind>(_: &Call<'_>, handle: Held<T>) -> Result<u64> {
+    Ok(handle.id().number())
+}
+
+fn kind_of<T: Kind>(_: &Call<'_>, _: Held<T>) -> Result<String> {
+    Ok(T::NAME.to_owned())
+}
+
+fn name<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<String> {
+    Ok(call.session().peek_handle(handle.id()).map(|thing| thing.name()).unwrap_or_default())
+}
+
+fn is_open<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<bool> {
+    Ok(call.session().is_open(handle.id()))
+}
+
+fn inspect<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<serde_json::Value> {
+    Ok(handle.open(call)?.inspect())
+}
+
+fn close<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<()> {
+    call.session().close_handle(handle.id())
+}
+
+fn keep<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<()> {
+    call.session().keep(handle.id())
+}
+
+fn line<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<String> {
+    let thing = call.session().peek_handle(handle.id());
+    Ok(match thing {
+        Some(thing) if call.session().is_open(handle.id()) => thing.line(),
+        Some(thing) => format!("{} {} (closed)", T::NAME, thing.name()),
+        None => T::NAME.to_owned(),
+    })
+}
+
+fn same<T: Kind>(_: &Call<'_>, handle: Held<T>, other: Dynamic) -> Result<bool> {
+    Ok(other.try_cast::<Held<T>>().is_some_and(|other| other.id() == handle.id()))
+}
+
+fn differ<T: Kind>(call: &Call<'_>, handle: Held<T>, other: Dynamic) -> Result<bool> {
+    same(call, handle, other).map(|same| !same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::session::{Handle, Session};
+    use crate::runtime::state::StateDirs;
+    use crate::script::convert::{OrEmpty, Size};
+    use crate::script::engine;
+    use crate::script::handle::Open;
+    use crate::script::options::{FromOptions, Key, Options, Opts};
+    use crate::script::shell::Shell;
+    use rhai::Engine;
+    use serde_json::json;
+    use std::rc::Rc;
+
+    #[derive(Debug)]
+    struct Lamp {
+        name: String,
+        watts: u64,
+    }
+    impl Handle for Lamp {
+        fn kind(&self) -> &'static str {
+            Self::NAME
+        }
+        fn name(&self) -> String {
+            self.name.clone()
+        }
+        fn line(&self) -> String {
+            format!("Lamp {} {}W", self.name, self.watts)
+        }
+        fn inspect(&self) -> serde_json::Value {
+            json!({ "watts": self.watts, "on": true })
+        }
+        fn keep_refusal(&self) -> Option<&'static str> {
+            Some("the bulb is borrowed")
+        }
+    }
+    impl Kind for Lamp {
+        const NAME: &'static str = "Lamp";
+    }
+
+    #[derive(Debug)]
+    struct Shade(u64);
+    const SHADE: Options =
+        Options { of: "lamp::new shade", open: None, keys: &[Key::new("size", "size", "", "How large.")] };
+    impl FromOptions for Shade {
+        const OPTIONS: &'static Options = &SHADE;
+        fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+            Ok(Self(opts.need::<Size>("size")?.0))
+        }
+    }
+    #[derive(Debug)]
+    struct Spec {
+        name: String,
+        shade: Option<Shade>,
+    }
+    const LAMP: Options = Options {
+        of: "lamp::new",
+        open: None,
+        keys: &[
+            Key::new("name", "text", "\"lamp\"", "Its name."),
+            Key::new("shade", "map", "none", "Its shade.").map(&SHADE),
+        ],
+    };
+    impl FromOptions for Spec {
+        const OPTIONS: &'static Options = &LAMP;
+        fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+            Ok(Self { name: opts.or("name", "lamp".into())?, shade: opts.take("shade")? })
+        }
+    }
+
+    natives! {
+        /// Lamps.
+        const LAMPS = "lamp";
+        /// A lamp.
+        fn "lamp::new"(options: OrEmpty<Spec>) -> Held<Lamp> = new;
+        /// How bright it is.
+        get "Lamp.watts"(lamp: Open<Lamp>) -> u64 = watts;
+    }
+
+    fn new(call: &Call<'_>, options: OrEmpty<Spec>) -> Result<Held<Lamp>> {
+        let Spec { name, shade } = options.0;
+        let watts = shade.map_or(60, |shade| shade.0);
+        Ok(Held::new(call.session().adopt(Lamp { name, watts }, Vec::new()).0))
+    }
+
+    fn watts(_: &Call<'_>, lamp: Open<Lamp>) -> Result<u64> {
+        Ok(lamp.watts)
+    }
+
+    fn engine() -> Engine {
+        let session = Rc::new(Session::new(StateDirs::from_env()).unwrap());
+        let shell = Shell::new(session, "test.rhai", Vec::new());
+        let mut engine = engine::build(&shell);
+        let (mut lamps, mut global) = (Module::new(), Module::new());
+        let kind = kind::<Lamp>();
+        (kind.set_type)(&mut global);
+        kind.verbs.register(None, &mut global, &shell);
+        LAMPS.register(Some(&mut lamps), &mut global, &shell);
+        engine.register_static_module("lamp", lamps.into());
+        engine.register_global_module(global.into());
+        engine
+    }
+
+    #[track_caller]
+    fn check(code: &str, expected: &str) {
+        let code =
+            format!("try {{ return {{ {code} }} }} catch (e) {{ return `${{e.kind}} ${{e.message}}` }}");
+        assert_eq!(engine().eval::<Dynamic>(&code).unwrap().to_string(), expected, "{code}");
+    }
+
+    #[test]
+    fn handles_have_the_common_verbs() {
+        check(
+            "let a = lamp::new(); [a.id, a.kind, a.name, a.is_open, type_of(a)]",
+            r#"[1, "Lamp", "lamp", true, "Lamp"]"#,
+        );
+        check("let a = lamp::new(); a.inspect().watts + a.watts", "120");
+        check(
+            "let a = lamp::new(); let b = a; let c = lamp::new(); [a == b, a != c, a == c, a == (), a != 1]",
+            "[true, true, false, false, true]",
+        );
+        check("let a = lamp::new(); a.close(); a.close(); `${a} ${a.is_open}`", "Lamp lamp (closed) false");
+        check("const A = lamp::new(); `${A} ${A.watts} ${A.inspect().on}`", "Lamp lamp 60W 60 true");
+        check("let a = lamp::new(); a.keep()", "unsupported keep lamp: the bulb is borrowed");
+        check(
+            "let a = lamp::new(); a.close(); a.watts",
+            "closed Lamp.watts Lamp lamp: it was closed at test.rhai:1",
+        );
+    }
+
+    #[test]
+    fn option_maps_refuse_what_they_do_not_know() {
+        check("lamp::new(#{ name: \"x\", shade: #{ size: \"1K\" } }).watts", "1024");
+        check(
+            "lamp::new(#{ nmae: 1 })",
+            "invalid_argument lamp::new: unknown option `nmae` for lamp::new, did you mean `name`?",
+        );
+        check("lamp::new(#{ zzz: 1 })", "invalid_argument lamp::new: unknown option `zzz` for lamp::new");
+        check("lamp::new(#{ name: 1 })", "invalid_argument lamp::new: `name` must be a text, not 1");
+        check(
+            "lamp::new(#{ shade: #{} })",
+            "invalid_argument lamp::new: `shade.size` is missing: a size (bytes, or a text such as \"64MiB\") expected",
+        );
+        check(
+            "lamp::new(#{ shade: #{ size: \"lots\" } })",
+            "invalid_argument lamp::new: `shade.size` must be a size (bytes, or a text such as \"64MiB\"), not the text \"lots\"",
+        );
+        check(
+            "lamp::new(#{ shade: #{ size: -1 } })",
+            "invalid_argument lamp::new: `shade.size` must be a size (bytes, or a text such as \"64MiB\"), not -1",
+        );
+        check("lamp::new(3)", "invalid_argument lamp::new: `options` must be a map of options, not 3");
+    }
+}

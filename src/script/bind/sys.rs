@@ -1,0 +1,117 @@
+//! `sys`: the running script, its arguments, its host and its clock. Also the model of a module, see [`super`].
+
+use crate::error::Result;
+use crate::script::call::{Call, Outcome};
+use crate::script::convert::{self, Int};
+use crate::script::native::natives;
+use rhai::{Array, Dynamic, EvalAltResult, Position};
+use serde_json::json;
+use std::time::{Duration, Instant, SystemTime};
+
+natives! {
+    /// The running script: its arguments, its environment, its host and its clock.
+    pub const SYS = "sys";
+
+    /// The arguments after the script, as a list of text. Also `sys::args[0]`, without the parentheses.
+    fn "sys::args"() -> Array = args;
+    /// Whether `--name` is among the arguments.
+    fn "sys::flag"(name: String) -> bool = flag;
+    /// The value of `--name VALUE` or `--name=VALUE` among the arguments, or `default`, or `()`.
+    fn "sys::option"(name: String, default: Option<Dynamic>) -> Dynamic = option;
+    /// The value of an environment variable, or `default`, or `()`; without a name, all of them as a map.
+    fn "sys::env"(name: Option<String>, default: Option<Dynamic>) -> Dynamic = env;
+    /// Facts about the program and its host: `version`, `script`, `pid`, `uid`, `kernel`, `hostname`, `arch`,
+    /// `cpus`, `run` and `root` (the state folders).
+    fn "sys::info"() -> serde_json::Value = info;
+    /// The seconds since 1970, with a fraction.
+    fn "sys::now"() -> f64 = now;
+    /// Waits. A signal ends the wait and the script.
+    fn "sys::sleep"(duration: Duration) = sleep;
+    /// Writes a line to the standard error.
+    fn "sys::log"(value: Dynamic) = log;
+    /// Writes a value to the standard output as one line of JSON.
+    fn "sys::emit"(value: Dynamic) = emit;
+    /// Whether a person is at the terminal: standard input and output are one.
+    fn "sys::interactive"() -> bool = interactive;
+    /// Ends the script from wherever it is: what it made is taken back, and the program ends with `code`.
+    fn "exit"(code: Option<Int<0, 255>>) = exit;
+}
+
+fn args(call: &Call<'_>) -> Result<Array> {
+    Ok(call.shell().args().iter().map(|arg| Dynamic::from(arg.to_string_lossy().into_owned())).collect())
+}
+
+fn flag(call: &Call<'_>, name: String) -> Result<bool> {
+    let wanted = format!("--{name}");
+    Ok(call.shell().args().iter().any(|arg| *arg == *wanted))
+}
+
+fn option(call: &Call<'_>, name: String, default: Option<Dynamic>) -> Result<Dynamic> {
+    let (wanted, prefix) = (format!("--{name}"), format!("--{name}="));
+    let args: Vec<_> = call.shell().args().iter().map(|arg| arg.to_string_lossy()).collect();
+    let found = args.iter().enumerate().find_map(|(at, arg)| match arg.strip_prefix(&prefix) {
+        Some(value) => Some(value.to_owned()),
+        None if **arg == *wanted => args.get(at + 1).map(|value| value.clone().into_owned()),
+        None => None,
+    });
+    Ok(found.map_or_else(|| default.unwrap_or(Dynamic::UNIT), Dynamic::from))
+}
+
+fn env(_: &Call<'_>, name: Option<String>, default: Option<Dynamic>) -> Result<Dynamic> {
+    let text = |value: std::ffi::OsString| Dynamic::from(value.to_string_lossy().into_owned());
+    let Some(name) = name else {
+        let all: rhai::Map =
+            std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into(), text(value))).collect();
+        return Ok(all.into());
+    };
+    Ok(std::env::var_os(name).map_or_else(|| default.unwrap_or(Dynamic::UNIT), text))
+}
+
+fn info(call: &Call<'_>) -> Result<serde_json::Value> {
+    let uname = nix::sys::utsname::uname().ok();
+    let field = |get: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
+        uname.as_ref().map(|uname| get(uname).to_string_lossy().into_owned())
+    };
+    let dirs = call.session().dirs();
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "script": call.shell().script(),
+        "pid": std::process::id(),
+        "uid": nix::unistd::getuid().as_raw(),
+        "kernel": field(|uname| uname.release()),
+        "hostname": field(|uname| uname.nodename()),
+        "arch": field(|uname| uname.machine()),
+        "cpus": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        "run": dirs.run,
+        "root": dirs.root,
+    }))
+}
+
+fn now(_: &Call<'_>) -> Result<f64> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+}
+
+fn sleep(call: &Call<'_>, duration: Duration) -> Result<()> {
+    crate::runtime::cancel::sleep(call.op(), Instant::now() + duration)
+}
+
+fn log(call: &Call<'_>, value: Dynamic) -> Result<()> {
+    call.shell().write_err(format!("{value}\n").as_bytes());
+    Ok(())
+}
+
+fn emit(call: &Call<'_>, value: Dynamic) -> Result<()> {
+    call.shell().write_out(format!("{}\n", convert::to_json(&value)).as_bytes());
+    Ok(())
+}
+
+fn interactive(_: &Call<'_>) -> Result<bool> {
+    use std::io::IsTerminal;
+    Ok(std::io::stdin().is_terminal() && std::io::stdout().is_terminal())
+}
+
+fn exit(call: &Call<'_>, code: Option<Int<0, 255>>) -> Outcome<()> {
+    call.shell().set_exit(code.map_or(0, |code| u8::try_from(code.0).unwrap_or(u8::MAX)));
+    // The engine lets nothing catch this.
+    Err(Box::new(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE)).into())
+}

@@ -1,0 +1,95 @@
+//! What one run of a script shares: the session, the arguments, the sources read so far.
+
+use crate::runtime::session::Session;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::rc::Rc;
+
+/// The state behind the natives of one engine. Captured by them; there are no globals.
+#[derive(Debug)]
+pub struct Shell {
+    session: Rc<Session>,
+    script: String,
+    args: Vec<OsString>,
+    sources: RefCell<BTreeMap<String, Rc<str>>>,
+    exit: Cell<Option<u8>>,
+    pipe_closed: Cell<bool>,
+}
+
+impl Shell {
+    /// The state of a run of `script`, a path or a name such as `<stdin>`, with the arguments after it.
+    #[must_use]
+    pub fn new(session: Rc<Session>, script: impl Into<String>, args: Vec<OsString>) -> Rc<Self> {
+        Rc::new(Self {
+            session,
+            script: script.into(),
+            args,
+            sources: RefCell::default(),
+            exit: Cell::new(None),
+            pipe_closed: Cell::new(false),
+        })
+    }
+
+    /// The session that owns what the script makes.
+    #[must_use]
+    pub fn session(&self) -> &Rc<Session> {
+        &self.session
+    }
+
+    /// The path of the script as given, or `<code>`, `<stdin>`.
+    #[must_use]
+    pub fn script(&self) -> &str {
+        &self.script
+    }
+
+    /// The arguments after the script.
+    #[must_use]
+    pub fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
+    /// Remembers the text of a source, for error messages.
+    pub fn remember(&self, name: &str, text: &str) {
+        self.sources.borrow_mut().insert(name.to_owned(), text.into());
+    }
+
+    /// The text of a source that was read.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<Rc<str>> {
+        self.sources.borrow().get(name).cloned()
+    }
+
+    /// Says that the script called `exit(code)`.
+    pub fn set_exit(&self, code: u8) {
+        self.exit.set(Some(code));
+    }
+
+    /// The code of `exit(code)`, if the script called it.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u8> {
+        self.exit.get()
+    }
+
+    /// Writes text to the standard output. A reader that went away ends the script quietly.
+    pub fn write_out(&self, text: &[u8]) {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        if out.write_all(text).and_then(|()| out.flush()).is_err() {
+            self.pipe_closed.set(true);
+        }
+    }
+
+    /// Writes text to the standard error.
+    pub fn write_err(&self, text: &[u8]) {
+        use std::io::Write;
+        // Nobody is left to be told when this fails.
+        let _ = std::io::stderr().lock().write_all(text);
+    }
+
+    /// Whether the reader of the standard output went away.
+    #[must_use]
+    pub fn pipe_closed(&self) -> bool {
+        self.pipe_closed.get()
+    }
+}
