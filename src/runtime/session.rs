@@ -405,6 +405,12 @@ impl Session {
         (id, handle)
     }
 
+    /// The steps of a handle, oldest first.
+    #[must_use]
+    pub fn steps_of(&self, id: HandleId) -> Vec<StepId> {
+        self.handles.borrow().get(&id).map(|slot| slot.steps.clone()).unwrap_or_default()
+    }
+
     /// Adds a step to those of a handle: undone first when it is closed.
     pub fn add_step(&self, id: HandleId, step: StepId) {
         if let Some(slot) = self.handles.borrow_mut().get_mut(&id) {

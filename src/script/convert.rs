@@ -391,6 +391,7 @@ impl<T: FromScript + ListElement> FromScript for Vec<T> {
 pub trait ListElement {}
 impl ListElement for String {}
 impl ListElement for i64 {}
+impl ListElement for i32 {}
 impl ListElement for u16 {}
 impl ListElement for u32 {}
 impl ListElement for u64 {}

@@ -2,6 +2,7 @@
 
 pub mod idmap;
 pub mod kinds;
+pub mod list;
 pub mod pin;
 pub mod set;
 pub mod sysctl;

@@ -13,6 +13,7 @@ use crate::runtime::start::{self, Start, StepFailure};
 use crate::runtime::{cancel, fs, units};
 use crate::sys::Errno;
 use nix::sched::CloneFlags;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -24,16 +25,35 @@ use std::time::Instant;
 /// [`ErrorKind::ExitStatus`], [`ErrorKind::Timeout`], [`ErrorKind::LimitReached`]; [`ErrorKind::Interrupted`].
 pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     const OP: &str = "proc::exec";
-    let process = launch(session, OP, spec)?;
+    let (spec, group) = with_group(session, spec)?;
+    let outcome = launch(session, OP, &spec).and_then(|process| finish(session, OP, &spec, &process));
+    let closed = group.map_or(Ok(()), |group| session.close_handle(group));
+    match (outcome, closed) {
+        (Ok(outcome), Ok(())) => Ok(outcome),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), closed) => Err(error.also(closed.err().into_iter().collect())),
+    }
+}
+
+/// A group of its own, when limits were given in place of one.
+fn with_group<'a>(session: &Session, spec: &'a ProcSpec) -> Result<(Cow<'a, ProcSpec>, Option<HandleId>)> {
+    if spec.limits.is_empty() {
+        return Ok((Cow::Borrowed(spec), None));
+    }
+    let (id, group) = cgroup::limit_new(session, &spec.limits)?;
+    Ok((Cow::Owned(ProcSpec { cgroup: Some(group), ..spec.clone() }), Some(id)))
+}
+
+fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
     let outcome = process.wait(session)?;
     if outcome.reason == Reason::Cancelled {
-        return Err(cancel::interrupted(OP, cancel::requested().unwrap_or(libc::SIGINT)));
+        return Err(cancel::interrupted(op, cancel::requested().unwrap_or(libc::SIGINT)));
     }
     if spec.check && !outcome.is_ok() {
         let bounds = spec
             .timeout
             .map_or_else(String::new, |time| format!("timeout of {}", units::show_duration(time)));
-        return Err(process::failure(OP, &process.command, &outcome, &bounds));
+        return Err(process::failure(op, &process.command, &outcome, &bounds));
     }
     Ok(outcome)
 }
@@ -43,9 +63,14 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
 /// # Errors
 /// As [`exec`], for what happens before the command runs.
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
-    let process = launch(session, "proc::spawn", spec)?;
-    let step = process.step();
-    Ok(session.adopt(process, vec![step]))
+    let (spec, group) = with_group(session, spec)?;
+    let mut steps = group.map(|group| session.steps_of(group)).unwrap_or_default();
+    let process = match launch(session, "proc::spawn", &spec) {
+        Ok(process) => process,
+        Err(error) => return Err(session.roll_back(steps, error)),
+    };
+    steps.push(process.step());
+    Ok(session.adopt(process, steps))
 }
 
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Process> {

@@ -12,3 +12,9 @@ pub mod user;
 pub use exec::{exec, spawn};
 pub use process::{Outcome, Process};
 pub use spec::{Command, ProcSpec};
+
+/// The number of a signal by name, with or without `SIG`, or written as a number.
+#[must_use]
+pub fn signal_number(name: &str) -> Option<i32> {
+    crate::sys::process::signal_number(name)
+}

@@ -178,6 +178,26 @@ impl Process {
         }
     }
 
+    /// As [`wait`](Self::wait), for a script: a signal that ended it early ends the script as well.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`]; a failed system call.
+    pub fn wait_or_interrupt(&self, session: &Session) -> Result<Rc<Outcome>> {
+        let outcome = self.wait(session)?;
+        match outcome.reason {
+            Reason::Cancelled => cancel::check("process.wait").map(|()| outcome),
+            _ => Ok(outcome),
+        }
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn is_running(&self, session: &Session) -> Result<bool> {
+        Ok(self.turn(session, Some(Instant::now()))?.is_none())
+    }
+
     /// Waits for one line of its standard output; `None` at its end.
     ///
     /// # Errors
@@ -423,7 +443,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of its standard error an error shows.
 const TAIL: usize = 2000;
 
-fn show(outcome: &Outcome) -> String {
+/// How it ended, in words.
+#[must_use]
+pub fn show(outcome: &Outcome) -> String {
     match (&outcome.signal, outcome.reason) {
         (Some(signal), Reason::Signaled) => format!("killed by {signal}"),
         (Some(signal), reason) => format!("{}, killed by {signal}", reason.name()),

@@ -1,7 +1,7 @@
 //! What a process is asked to be: data, checked before anything is started.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup::{Cgroup, Limit};
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::{Kinds, NsSet};
 use std::path::PathBuf;
@@ -129,6 +129,8 @@ pub struct ProcSpec {
     pub maps: Option<IdMaps>,
     /// Its control group.
     pub cgroup: Option<Rc<Cgroup>>,
+    /// Limits of a group of its own, which ends with it.
+    pub limits: Vec<Limit>,
     /// Its root; without it the caller's.
     pub rootfs: Option<Root>,
     /// What is mounted in its root.
@@ -174,6 +176,7 @@ impl ProcSpec {
             ns: None,
             maps: None,
             cgroup: None,
+            limits: Vec::new(),
             rootfs: None,
             mounts: Vec::new(),
             cwd: None,

@@ -75,10 +75,14 @@
     reason = "a native owns its arguments: they were made for this call"
 )]
 
+pub mod cgroup;
 pub mod handles;
+pub mod ns;
+pub mod proc;
 pub mod sys;
+pub mod tree;
 
 use crate::script::native::Binding;
 
 /// Every module of native functions, in the order of the help.
-pub const BINDINGS: &[Binding] = &[sys::SYS];
+pub const BINDINGS: &[Binding] = &[ns::NS, cgroup::CGROUP, proc::PROC, sys::SYS];
