@@ -2,12 +2,19 @@
 
 use crate::cli::{complain, render};
 use crate::script::check;
-use crate::script::report::EXIT_USAGE;
+use crate::script::report::{EXIT_USAGE, Report};
 use std::path::PathBuf;
 
 /// Checks scripts and what they import. The code is 2 when anything was found.
 pub(super) fn check(files: &[PathBuf]) -> u8 {
-    let checked = check::check(files);
+    let checked = match check::check(files) {
+        Ok(checked) => checked,
+        Err(error) => {
+            let report = Report::of_error(&error);
+            complain(&render::render(&report, &|_| None));
+            return report.exit_code;
+        }
+    };
     for report in &checked.reports {
         complain(&render::render(report, &|name| checked.source(name)));
     }

@@ -87,9 +87,13 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
 /// The known name nearest to `name`, if one is near.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.75).then_some(best.1)
+    // Up to a third of the letters may be wrong, a swap of two counting as one.
+    let scored = known.into_iter().filter_map(|candidate| {
+        let distance = strsim::damerau_levenshtein(name, candidate);
+        let most = (name.chars().count().max(candidate.chars().count()) / 3).max(1);
+        (distance <= most && distance < name.chars().count()).then_some((distance, candidate))
+    });
+    scored.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 /// A type that a script writes as an option map.
