@@ -8,7 +8,13 @@ use rhai::{Dynamic, Module};
 use std::marker::PhantomData;
 
 /// The kinds of handles. A new kind is one line here.
-pub const KINDS: &[HandleKind] = &[];
+pub const KINDS: &[HandleKind] = &[
+    kind::<crate::runtime::ns::NsSet>(),
+    kind::<crate::runtime::cgroup::Cgroup>(),
+    kind::<crate::runtime::fs::overlay::Overlay>(),
+    kind::<crate::runtime::proc::Process>(),
+    super::proc::RESULT,
+];
 
 /// A kind of handle, as the engine registers it.
 #[derive(Clone, Copy, Debug)]

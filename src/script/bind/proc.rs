@@ -12,7 +12,8 @@ use crate::script::bind::ns::{id_maps, kinds_of};
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, IntoScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
-use crate::script::native::natives;
+use crate::script::bind::handles::HandleKind;
+use crate::script::native::{Binding, natives};
 use crate::script::options::{FromOptions, Key, Options, Opts};
 use rhai::{Blob, Dynamic};
 use serde_json::json;
@@ -73,11 +74,6 @@ natives! {
     method "Process.expect"(process: Open<Process>, text: String, options: OrEmpty<Expect>) -> String = expect;
     /// The inode of its namespace of a kind.
     method "Process.ns"(process: Open<Process>, kind: String) -> u64 = ns_of;
-}
-
-natives! {
-    /// What is known of a command that has ended.
-    pub const RESULT = "exec_result";
 
     /// Whether it ended by itself with status 0.
     get "ExecResult.ok"(result: ExecResult) -> bool = ok;
@@ -524,7 +520,13 @@ fn show(_: &Call<'_>, result: ExecResult) -> Result<String> {
     Ok(format!("ExecResult {} ({sizes}, {:.1} ms)", proc::process::show(&result.0), result.0.wall.as_secs_f64() * 1e3))
 }
 
-/// Tells the engine the name of the type of results.
-pub(super) fn set_types(module: &mut rhai::Module) {
+/// The type of results, beside the kinds of handles: it has no verbs in common with them.
+pub(super) const RESULT: HandleKind = HandleKind {
+    name: "ExecResult",
+    set_type: set_types,
+    verbs: &Binding { name: "ExecResult", doc: &[], natives: &[] },
+};
+
+fn set_types(module: &mut rhai::Module) {
     module.set_custom_type::<ExecResult>("ExecResult");
 }
