@@ -260,23 +260,12 @@ impl Cgroup {
             .map_err(|error| error.in_op("cgroup.kill"))
     }
 
-    /// The limits that are in force, by the names of version 2; a value of `null` means unlimited.
+    /// The limits that are in force, by the names of version 2: numbers, or text such as `max`.
     #[must_use]
     pub fn limits(&self) -> serde_json::Map<String, serde_json::Value> {
-        let mut limits = serde_json::Map::new();
-        for dir in self.dirs.borrow().iter() {
-            for (name, file) in version::of(dir.version).limit_files() {
-                if dir.has(name.split('.').next().unwrap_or_default())
-                    && let Ok(text) = dir.read("cgroup.limits", file)
-                {
-                    limits.insert(
-                        (*name).to_owned(),
-                        text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)),
-                    );
-                }
-            }
-        }
-        limits
+        let dirs = self.dirs.borrow();
+        let all = dirs.iter().flat_map(|dir| version::of(dir.version).limits(dir));
+        all.map(|(name, text)| (name.to_owned(), text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)))).collect()
     }
 
     /// What the group uses.
@@ -400,8 +389,10 @@ impl Handle for Cgroup {
     }
 
     fn line(&self) -> String {
+        let unlimited = |value: &serde_json::Value| value.as_str().is_some_and(|text| text.starts_with("max"));
         let limits = self.limits();
-        let shown: Vec<String> = limits.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let set = limits.iter().filter(|(name, value)| !unlimited(value) && *name != "cpu.weight");
+        let shown: Vec<String> = set.map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"'))).collect();
         format!("Cgroup {} [{}]", self.name, shown.join(" "))
     }
 

@@ -25,8 +25,8 @@ pub trait Version: Debug {
     fn memory_peak(&self, dir: &Dir) -> Option<u64>;
     /// How many processes the memory controller has killed.
     fn oom_kills(&self, dir: &Dir) -> Option<u64>;
-    /// The files that limits of this group are read from: version 2 name, this version's file.
-    fn limit_files(&self) -> &'static [(&'static str, &'static str)];
+    /// The limits in force, by the names of version 2; `max` where there is none.
+    fn limits(&self, dir: &Dir) -> Vec<(&'static str, String)>;
 }
 
 /// The implementation for a version number.
@@ -69,17 +69,18 @@ impl Version for V2 {
         dir.field("memory.events", "oom_kill")
     }
 
-    fn limit_files(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("memory.max", "memory.max"),
-            ("memory.swap.max", "memory.swap.max"),
-            ("memory.high", "memory.high"),
-            ("pids.max", "pids.max"),
-            ("cpu.max", "cpu.max"),
-            ("cpu.weight", "cpu.weight"),
-            ("cpuset.cpus", "cpuset.cpus"),
-            ("cpuset.mems", "cpuset.mems"),
-        ]
+    fn limits(&self, dir: &Dir) -> Vec<(&'static str, String)> {
+        const FILES: [&str; 8] = [
+            "memory.max",
+            "memory.swap.max",
+            "memory.high",
+            "pids.max",
+            "cpu.max",
+            "cpu.weight",
+            "cpuset.cpus",
+            "cpuset.mems",
+        ];
+        FILES.into_iter().filter_map(|name| Some((name, dir.read("cgroup.limits", name).ok()?))).collect()
     }
 }
 
@@ -141,16 +142,29 @@ impl Version for V1 {
         dir.field("memory.oom_control", "oom_kill")
     }
 
-    fn limit_files(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("memory.max", "memory.limit_in_bytes"),
-            ("memory.swap.max", "memory.memsw.limit_in_bytes"),
-            ("pids.max", "pids.max"),
-            ("cpu.max", "cpu.cfs_quota_us"),
-            ("cpu.weight", "cpu.shares"),
-            ("cpuset.cpus", "cpuset.cpus"),
-            ("cpuset.mems", "cpuset.mems"),
-        ]
+    fn limits(&self, dir: &Dir) -> Vec<(&'static str, String)> {
+        let limited = |bytes: u64| if bytes >= UNLIMITED { "max".to_owned() } else { bytes.to_string() };
+        let memory = dir.number(MEMORY);
+        let swap = dir.number(MEMORY_AND_SWAP).zip(memory).map(|(sum, memory)| match sum {
+            UNLIMITED.. => "max".to_owned(),
+            _ => sum.saturating_sub(memory).to_string(),
+        });
+        let quota = dir.read("cgroup.limits", "cpu.cfs_quota_us").ok();
+        let cpu = quota.zip(dir.number("cpu.cfs_period_us")).map(|(quota, period)| match quota.as_str() {
+            "-1" => format!("max {period}"),
+            _ => format!("{quota} {period}"),
+        });
+        let text = |name| dir.read("cgroup.limits", name).ok();
+        let found = [
+            ("memory.max", memory.map(limited)),
+            ("memory.swap.max", swap),
+            ("pids.max", text("pids.max")),
+            ("cpu.max", cpu),
+            ("cpu.weight", dir.number("cpu.shares").map(|shares| (shares * 100 / 1024).to_string())),
+            ("cpuset.cpus", text("cpuset.cpus")),
+            ("cpuset.mems", text("cpuset.mems")),
+        ];
+        found.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
 
