@@ -6,6 +6,7 @@
 
 pub mod fault;
 pub mod file;
+pub mod inode;
 pub mod mount;
 pub mod nsfd;
 pub mod process;
