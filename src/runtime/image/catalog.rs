@@ -146,12 +146,16 @@ pub fn remove(session: &Session, reference: &str) -> Result<Removed> {
 }
 
 /// The image that `wanted` means.
-pub(super) fn load(store: &Store, wanted: &Wanted, op: &'static str) -> Result<Image> {
-    let index = store.index()?;
-    let descriptor = select(&index, wanted, op)?;
-    let reference = ref_name(descriptor).map(str::to_owned);
-    let found: Found = store.load(descriptor)?;
+fn load(store: &Store, wanted: &Wanted, op: &'static str) -> Result<Image> {
+    let found = find(store, wanted, op)?;
+    let reference = ref_name(&found.descriptor).map(str::to_owned);
     Ok(Image::stored(reference, found))
+}
+
+/// The manifest and configuration that `wanted` means.
+pub(super) fn find(store: &Store, wanted: &Wanted, op: &'static str) -> Result<Found> {
+    let index = store.index()?;
+    store.load(select(&index, wanted, op)?)
 }
 
 fn select<'a>(index: &'a ImageIndex, wanted: &Wanted, op: &'static str) -> Result<&'a Descriptor> {

@@ -19,7 +19,8 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The largest manifest, configuration or index that is read (as other tools have it).
 pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
 const LAYOUT: &str = "oci-layout";
-const INDEX: &str = "index.json";
+/// The file that names the images of a layout.
+pub(super) const INDEX: &str = "index.json";
 const VERSION: (u32, u32, u32) = (1, 0, 0);
 
 /// The store, locked while this value lives.
