@@ -232,7 +232,7 @@ pub fn xattr_names(dir: impl AsFd, name: &Path) -> Result<Vec<Vec<u8>>> {
 
 fn list_xattrs(path: &Path) -> rustix::io::Result<Vec<u8>> {
     loop {
-        let size = rustix::fs::llistxattr(path, &mut [0u8; 0][..])?;
+        let size = rustix::fs::llistxattr_query(path)?;
         let mut buf = vec![0; size];
         if size == 0 {
             return Ok(buf);
@@ -266,7 +266,7 @@ pub fn xattr(dir: impl AsFd, name: &Path, attribute: &[u8]) -> Result<Option<Vec
 
 fn get_xattr(path: &Path, attribute: &OsStr) -> rustix::io::Result<Vec<u8>> {
     loop {
-        let size = rustix::fs::lgetxattr(path, attribute, &mut [0u8; 0][..])?;
+        let size = rustix::fs::lgetxattr_query(path, attribute)?;
         let mut buf = vec![0; size];
         if size == 0 {
             return Ok(buf);

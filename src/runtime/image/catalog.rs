@@ -1,8 +1,7 @@
 //! Finding, listing and removing images of the store.
 
-use crate::error::{Error, ErrorKind, Result, SysContext};
-use crate::runtime::fs::tree;
-use crate::runtime::image::handle::{Image, hold, make_scratch, scratch_path, uses};
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::image::handle::{Image, drop_scratch, hold, make_scratch, scratch_path, uses};
 use crate::runtime::image::prune::{Pruned, prune_locked};
 use crate::runtime::image::reference::Wanted;
 use crate::runtime::image::store::{Found, REF_NAME, Store, ref_name};
@@ -81,10 +80,8 @@ pub fn list(dirs: &StateDirs) -> Result<Vec<Listed>> {
         let layers = found.as_ref().map_or(0, |found| found.manifest.layers().len());
         let created = found.as_ref().and_then(|found| found.config.created().clone());
         let reference = ref_name(descriptor).map(str::to_owned);
-        let size = found.map_or_else(
-            || descriptor.size(),
-            |found| Image::stored(reference.clone(), found).size(),
-        );
+        let size =
+            found.map_or_else(|| descriptor.size(), |found| Image::stored(reference.clone(), found).size());
         let digest = descriptor.digest().to_string();
         listed.push(Listed { reference, digest, size, layers, created });
     }
@@ -129,9 +126,9 @@ pub fn remove(session: &Session, reference: &str) -> Result<Removed> {
         };
         let (gone, stay): (Vec<_>, Vec<_>) = index.manifests().iter().cloned().partition(goes);
         index.set_manifests(stay);
-        progress.made(make_scratch(session, &staging, OP)?)?;
+        let made = make_scratch(session, &staging, OP)?;
+        progress.made(made.clone())?;
         store.set_index(&index, &staging)?;
-        tree::remove(&staging).context(OP, format!("cannot remove {}", staging.display()))?;
         let uses = uses(session)?;
         if let Some(hex) = digest::hex(target.digest().as_ref()) {
             uses.release(&store.blob(hex));
@@ -139,8 +136,9 @@ pub fn remove(session: &Session, reference: &str) -> Result<Removed> {
         let pruned = prune_locked(&store, OP)?;
         uses.left(pruned);
         let untagged: Vec<String> = gone.iter().filter_map(ref_name).map(str::to_owned).collect();
-        let effect = format!("{} names, {} blobs, {} layers removed", gone.len(), pruned.blobs, pruned.layers);
-        Ok(Done { value: Removed { untagged, pruned }, object: Object::Nothing, effect })
+        let effect =
+            format!("{} names, {} blobs, {} layers removed", gone.len(), pruned.blobs, pruned.layers);
+        Ok(Done { value: Removed { untagged, pruned }, object: drop_scratch(made), effect })
     })?;
     Ok(removed)
 }

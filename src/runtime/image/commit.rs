@@ -4,23 +4,24 @@
 //! index; a commit that fails or is killed leaves the store as it was.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
-use crate::runtime::fs::tree;
 use crate::runtime::image::catalog::tag;
 use crate::runtime::image::config::{self, Changes};
 use crate::runtime::image::digest::{self, Hashed};
-use crate::runtime::image::handle::{Image, Lower, hold, make_scratch, scratch_path, uses};
+use crate::runtime::image::handle::{Image, Lower, drop_scratch, hold, make_scratch, scratch_path, uses};
+use crate::runtime::image::layers;
 use crate::runtime::image::pack::{self, Packed};
 use crate::runtime::image::prune::prune_locked;
 use crate::runtime::image::reference::Reference;
 use crate::runtime::image::store::{Found, Store, encode, hex_of, stage};
-use crate::runtime::image::layers;
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, HandleId, Intent, Progress, Session};
 use crate::runtime::units::show_bytes;
 use crate::sys::{inode, record};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
-use oci_spec::image::{Descriptor, Digest, History, ImageConfiguration, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
+use oci_spec::image::{
+    Descriptor, Digest, History, ImageConfiguration, ImageManifestBuilder, MediaType, SCHEMA_VERSION,
+};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -136,12 +137,12 @@ struct Layer {
 
 impl Job<'_> {
     fn run(&self, progress: &Progress<'_>) -> Result<Done<Image>> {
-        progress.made(make_scratch(self.session, self.staging, OP)?)?;
+        let made = make_scratch(self.session, self.staging, OP)?;
+        progress.made(made.clone())?;
         let layers = self.layers()?;
         let config = self.config(&layers);
         let found = self.documents(&layers, config)?;
         self.install(&layers, &found)?;
-        tree::remove(self.staging).context(OP, format!("cannot remove {}", self.staging.display()))?;
         let image = Image::stored(Some(self.reference.to_string()), found);
         let fresh = layers.iter().filter(|layer| layer.staged.is_some()).count();
         let effect = format!(
@@ -151,14 +152,13 @@ impl Job<'_> {
             layers.len(),
             show_bytes(image.size())
         );
-        Ok(Done { value: image, object: Object::Nothing, effect })
+        Ok(Done { value: image, object: drop_scratch(made), effect })
     }
 
     fn layers(&self) -> Result<Vec<Layer>> {
         let spec = self.spec;
         if spec.squash {
-            let stack: Vec<&Path> =
-                spec.upper.iter().chain(&self.squashed).map(PathBuf::as_path).collect();
+            let stack: Vec<&Path> = spec.upper.iter().chain(&self.squashed).map(PathBuf::as_path).collect();
             return Ok(vec![self.pack(&stack, 0)?]);
         }
         let mut layers = Vec::new();

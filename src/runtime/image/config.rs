@@ -55,7 +55,8 @@ fn architecture() -> &'static str {
 impl Changes {
     /// Checks the values before anything is made.
     pub(super) fn check(&self, op: &'static str) -> Result<()> {
-        let bad = |key: &str, what: String| Err(Error::new(ErrorKind::InvalidArgument, op, what).subject(key));
+        let bad =
+            |key: &str, what: String| Err(Error::new(ErrorKind::InvalidArgument, op, what).subject(key));
         for (name, _) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) {
                 return bad("env", format!("{name:?} is not the name of a variable"));
@@ -75,7 +76,8 @@ impl Changes {
         if let Some(signal) = self.stop_signal.as_ref().filter(|signal| !is_signal(signal)) {
             return bad("stop_signal", format!("{signal:?} is not a signal: write SIGTERM or a number"));
         }
-        let strings = self.cmd.iter().chain(&self.entrypoint).flatten().chain(self.env.iter().map(|(_, v)| v));
+        let strings =
+            self.cmd.iter().chain(&self.entrypoint).flatten().chain(self.env.iter().map(|(_, v)| v));
         if let Some(text) = strings.into_iter().find(|text| text.contains('\0')) {
             return bad("cmd", format!("{text:?} has a zero byte"));
         }
@@ -149,9 +151,8 @@ fn check_user(user: &str) -> Result<(), String> {
         return Err(format!("{user:?} is not a user: write name, uid, name:group or uid:gid"));
     }
     // Digits alone are a number, never a name (CVE-2024-40635).
-    let number_ok = |part: &&str| {
-        !part.bytes().all(|byte| byte.is_ascii_digit()) || part.parse::<i32>().is_ok()
-    };
+    let number_ok =
+        |part: &&str| !part.bytes().all(|byte| byte.is_ascii_digit()) || part.parse::<i32>().is_ok();
     if parts.iter().all(number_ok) { Ok(()) } else { Err(format!("{user:?}: ids go from 0 to 2147483647")) }
 }
 
@@ -165,7 +166,8 @@ fn port_name(port: &str) -> Option<String> {
 fn is_signal(text: &str) -> bool {
     let number = text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
     let name = text.strip_prefix("SIG").is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"+-".contains(&b))
+        !rest.is_empty()
+            && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"+-".contains(&b))
     });
     number || name
 }

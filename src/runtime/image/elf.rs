@@ -87,7 +87,13 @@ fn segments(file: &File, header: &Header, ctx: Ctx) -> Result<Vec<ProgramHeader>
     ProgramHeader::parse(&table, 0, count, ctx).map_err(bad)
 }
 
-fn dynamic(file: &File, mut segments: Vec<ProgramHeader>, index: usize, ctx: Ctx, elf: &mut Elf) -> Result<()> {
+fn dynamic(
+    file: &File,
+    mut segments: Vec<ProgramHeader>,
+    index: usize,
+    ctx: Ctx,
+    elf: &mut Elf,
+) -> Result<()> {
     let len = number(segments[index].p_filesz)?;
     if len > DYNAMIC_MAX {
         return Err(bad("its dynamic section is too long"));
@@ -164,7 +170,10 @@ impl Libraries {
         conf(Path::new("/etc/ld.so.conf"), 4, &mut folders);
         for path in matching(Path::new("/etc/ld-musl-*.path")) {
             let text = std::fs::read(path).unwrap_or_default();
-            folders.extend(expand(&text.split(|b| matches!(b, b'\n' | b':')).collect::<Vec<_>>().join(&b':'), Path::new("")));
+            folders.extend(expand(
+                &text.split(|b| matches!(b, b'\n' | b':')).collect::<Vec<_>>().join(&b':'),
+                Path::new(""),
+            ));
         }
         let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
         let fixed = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"];

@@ -1,14 +1,19 @@
 //! The image as a value: its layers, its configuration, and what users see of it.
 
 use crate::error::{Error, Result};
+use crate::runtime::fs::tree;
 use crate::runtime::image::prune::Uses;
 use crate::runtime::image::store::{Found, Store};
 use crate::runtime::image::{digest, layers};
+use crate::runtime::object::{FileId, Object};
 use crate::runtime::session::{Handle, Session};
+use crate::runtime::state::make_private;
 use crate::runtime::units::show_bytes;
+use crate::sys::file;
 use oci_spec::image::{Descriptor, ImageConfiguration};
+use rustix::fs::CWD;
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// One layer of an image.
@@ -181,15 +186,7 @@ pub(super) fn scratch_path(session: &Session, what: &str) -> Result<PathBuf> {
 }
 
 /// Makes the folder that a step has claimed, private to the user, and its parents.
-pub(super) fn make_scratch(
-    session: &Session,
-    path: &std::path::Path,
-    op: &'static str,
-) -> Result<crate::runtime::object::Object> {
-    use crate::runtime::object::{FileId, Object};
-    use crate::runtime::state::make_private;
-    use crate::sys::file;
-    use rustix::fs::CWD;
+pub(super) fn make_scratch(session: &Session, path: &Path, op: &'static str) -> Result<Object> {
     make_private(&session.dirs().root)?;
     make_private(&session.dirs().scratch())?;
     let fail = |source| {
@@ -200,4 +197,13 @@ pub(super) fn make_scratch(
     file::mkdirat(CWD, path, 0o700).map_err(fail)?;
     let id = file::identify(CWD, path).map_err(fail)?;
     Ok(Object::Folder { path: path.to_owned(), id: Some(FileId { dev: id.dev, ino: id.ino }) })
+}
+
+/// Removes the folder of a step that has done its work. One that cannot be removed now is no failure of the step: it
+/// stays an object of the session, which tries again at its end.
+pub(super) fn drop_scratch(made: Object) -> Object {
+    match &made {
+        Object::Folder { path, .. } if tree::remove(path).is_ok() => Object::Nothing,
+        _ => made,
+    }
 }

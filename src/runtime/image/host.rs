@@ -165,7 +165,9 @@ impl Base {
         if let Some(line) = script_line(&file).context(OP, fail())? {
             return self.script(&line, &real, depth);
         }
-        match elf::read(&file).map_err(|source| Error::io(OP, "cannot read its headers", source).subject(real.display()))? {
+        match elf::read(&file)
+            .map_err(|source| Error::io(OP, "cannot read its headers", source).subject(real.display()))?
+        {
             Some(elf) => self.needs(&elf, &real, &[], true),
             // Data, or a script without a first line for it: nothing follows from it.
             None => Ok(()),
@@ -173,10 +175,15 @@ impl Base {
     }
 
     fn script(&mut self, line: &[u8], script: &Path, depth: u8) -> Result<()> {
-        let in_script = |error: Error| error.hint(format!("the first line of {} asks for it", script.display()));
+        let in_script =
+            |error: Error| error.hint(format!("the first line of {} asks for it", script.display()));
         if depth >= SCRIPTS_MAX {
-            return Err(Error::new(ErrorKind::LimitReached, OP, "its interpreter is a script, and so on, too often")
-                .subject(script.display()));
+            return Err(Error::new(
+                ErrorKind::LimitReached,
+                OP,
+                "its interpreter is a script, and so on, too often",
+            )
+            .subject(script.display()));
         }
         let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let Some(interpreter) = words.next().map(|word| PathBuf::from(OsStr::from_bytes(word))) else {
@@ -220,7 +227,8 @@ impl Base {
                     self.unresolved.insert(name.into_owned());
                     continue;
                 }
-                let what = format!("the library {name}, which it needs, is in no library folder of this machine");
+                let what =
+                    format!("the library {name}, which it needs, is in no library folder of this machine");
                 return Err(Error::new(ErrorKind::NotFound, OP, what).subject(real.display()).path(real));
             };
             let library = self.mirror.place(&path)?;
@@ -286,7 +294,8 @@ fn fixtures(root: &Path) -> Result<()> {
     for (name, text) in FILES {
         let path = root.join(name);
         // Never through a link, which would lead to this machine's own files.
-        let real = path.parent().is_some_and(|parent| parent.symlink_metadata().is_ok_and(|data| data.is_dir()));
+        let real =
+            path.parent().is_some_and(|parent| parent.symlink_metadata().is_ok_and(|data| data.is_dir()));
         if real && path.symlink_metadata().is_err() {
             std::fs::write(&path, text).context(OP, fail(&path))?;
             inode::set_perm_at(CWD, &path, 0o644).context(OP, fail(&path))?;
@@ -343,8 +352,9 @@ fn find(name: &str) -> Result<PathBuf> {
 }
 
 fn missing(name: &str, path: &OsStr) -> Error {
-    let error = Error::new(ErrorKind::NotFound, OP, format!("it is in no folder of PATH ({})", path.display()))
-        .subject(format!("binary {name:?}"));
+    let error =
+        Error::new(ErrorKind::NotFound, OP, format!("it is in no folder of PATH ({})", path.display()))
+            .subject(format!("binary {name:?}"));
     if busybox_has(name) {
         return error.hint(format!("busybox has it: ask for `busybox`, and run [\"busybox\", {name:?}, …]"));
     }
@@ -361,8 +371,9 @@ fn missing(name: &str, path: &OsStr) -> Error {
 
 /// Whether this machine's busybox has an applet, going by the table of names in its file: nothing is run.
 fn busybox_has(name: &str) -> bool {
-    let Some(path) =
-        std::env::split_paths(&search_path()).map(|folder| folder.join("busybox")).find(|path| is_program(path))
+    let Some(path) = std::env::split_paths(&search_path())
+        .map(|folder| folder.join("busybox"))
+        .find(|path| is_program(path))
     else {
         return false;
     };

@@ -137,9 +137,13 @@ impl Job<'_> {
                 let stream = Hashed::new(MultiGzDecoder::new(blob));
                 self.verified(stream, |gzip| gzip.into_inner())
             }
-            other => Err(Error::new(ErrorKind::Unsupported, OP, format!("layers of the type {other} are not supported"))
-                .subject(format!("layer {}", self.descriptor.digest()))
-                .hint("only tar and gzip are: convert the image first")),
+            other => Err(Error::new(
+                ErrorKind::Unsupported,
+                OP,
+                format!("layers of the type {other} are not supported"),
+            )
+            .subject(format!("layer {}", self.descriptor.digest()))
+            .hint("only tar and gzip are: convert the image first")),
         }
     }
 

@@ -113,7 +113,9 @@ impl Mirror {
         if self.own.iter().any(|own| folder.starts_with(own)) {
             return Ok(());
         }
-        let fail = |source| Error::io(self.op, "cannot read the folder", source).subject(folder.display()).path(folder);
+        let fail = |source| {
+            Error::io(self.op, "cannot read the folder", source).subject(folder.display()).path(folder)
+        };
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(fail)? {
             names.push(entry.map_err(fail)?.file_name());
@@ -210,7 +212,8 @@ impl Mirror {
             inode::set_mtime(&out, Path::new(""), stat.mtime, stat.mtime_nanos)
         };
         dress().map_err(|error| self.fail(path, error))?;
-        let library = path.file_name().is_some_and(|name| name.as_bytes().windows(3).any(|part| part == b".so"));
+        let library =
+            path.file_name().is_some_and(|name| name.as_bytes().windows(3).any(|part| part == b".so"));
         if stat.perm & 0o111 != 0 || library {
             self.objects.push(path.to_owned());
         }
@@ -226,7 +229,8 @@ impl Mirror {
                 Ok(0) => return Ok(total),
                 Ok(len) => total += u64::try_from(len).unwrap_or_default(),
                 Err(error) if total == 0 && inode::needs_buffer(error.errno()) => {
-                    return std::io::copy(from, out).context(self.op, format!("cannot copy {}", path.display()));
+                    return std::io::copy(from, out)
+                        .context(self.op, format!("cannot copy {}", path.display()));
                 }
                 Err(error) => return Err(self.fail(path, error)),
             }

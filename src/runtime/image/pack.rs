@@ -98,7 +98,9 @@ impl<W: Write> Packer<W> {
 
     fn fail(&self, path: &[u8], source: sys::SysError) -> Error {
         let shown = self.shown(path);
-        Error::sys(self.options.op, "cannot read it for the layer", source).subject(shown.display()).path(shown)
+        Error::sys(self.options.op, "cannot read it for the layer", source)
+            .subject(shown.display())
+            .path(shown)
     }
 
     fn refuse(&self, path: &[u8], kind: ErrorKind, what: &str) -> Error {

@@ -210,8 +210,30 @@ mod tests {
         let long = "a".repeat(300);
         let tag = format!("a:{}", "t".repeat(129));
         for text in [
-            "", "../../x", "a//b", "A/b", "x:..", "x:", ":1", "a\0b", "a b", "a/", "/a", "a..b", "a___b", "-a",
-            "a-", "a@b", "x:1:2", "local host/x", "localhost/", "h:port/x", "é", "a.b-/c:1/", &long, &tag,
+            "",
+            "../../x",
+            "a//b",
+            "A/b",
+            "x:..",
+            "x:",
+            ":1",
+            "a\0b",
+            "a b",
+            "a/",
+            "/a",
+            "a..b",
+            "a___b",
+            "-a",
+            "a-",
+            "a@b",
+            "x:1:2",
+            "local host/x",
+            "localhost/",
+            "h:port/x",
+            "é",
+            "a.b-/c:1/",
+            &long,
+            &tag,
         ] {
             let error = Reference::parse(text, "t").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text:?}");

@@ -5,7 +5,9 @@ use crate::runtime::cancel;
 use crate::runtime::image::catalog::tag;
 use crate::runtime::image::digest::{self, Hashed};
 use crate::runtime::image::reference::Wanted;
-use crate::runtime::image::store::{Found, Store, adopt_blob, encode, hex_of, init_layout, stage, sync_folder};
+use crate::runtime::image::store::{
+    Found, Store, adopt_blob, encode, hex_of, init_layout, stage, sync_folder,
+};
 use crate::runtime::image::{catalog, store};
 use crate::runtime::object::{FileId, Object};
 use crate::runtime::session::{Done, Intent, Progress, Session};
@@ -50,9 +52,13 @@ pub fn save(session: &Session, reference: &str, path: &Path, name: Option<&str>)
     let used = path.symlink_metadata().is_ok()
         && !std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     if used {
-        return Err(Error::new(ErrorKind::AlreadyExists, OP, "there is something already; name a new folder")
-            .subject(path.display())
-            .path(path));
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            OP,
+            "there is something already; name a new folder",
+        )
+        .subject(path.display())
+        .path(path));
     }
     let target = std::path::absolute(path).context(OP, "cannot find the current folder")?;
     let (Some(parent), Some(last)) = (target.parent(), target.file_name()) else {
@@ -78,8 +84,12 @@ fn check_name(name: &str) -> Result<()> {
     if allowed && name.starts_with(part) && name.ends_with(part) && name.len() <= 255 {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidArgument, OP, "it cannot name an image in a layout: write a tag such as `1`")
-        .subject(format!("name {name:?}")))
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        OP,
+        "it cannot name an image in a layout: write a tag such as `1`",
+    )
+    .subject(format!("name {name:?}")))
 }
 
 struct Job<'a> {
@@ -104,6 +114,10 @@ impl Job<'_> {
         let found = catalog::find(&store, self.wanted, OP)?;
         // Small files are staged inside, and renamed to where they belong.
         init_layout(self.temp, self.temp, OP)?;
+        for folder in ["blobs", "blobs/sha256"] {
+            let folder = self.temp.join(folder);
+            inode::set_perm_at(CWD, &folder, 0o755).context(OP, fail("open to others", &folder))?;
+        }
         let started = record::clock();
         let size = record::paused(|| self.blobs(&store, &found))?;
         record::note(|| format!("copy {}", show_bytes(size)), Ok("0".into()), started);
@@ -139,8 +153,12 @@ impl Job<'_> {
         let (out, digest, _) = out.finish();
         inode::sync(&out).context(OP, fail())?;
         if digest::hex(&digest) != Some(hex.as_str()) {
-            return Err(Error::new(ErrorKind::Corrupt, OP, "the content of the blob does not match its digest")
-                .subject(format!("sha256:{hex}")));
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                OP,
+                "the content of the blob does not match its digest",
+            )
+            .subject(format!("sha256:{hex}")));
         }
         adopt_blob(self.temp, &staged, &hex, OP)
     }

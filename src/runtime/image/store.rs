@@ -90,7 +90,8 @@ impl Store {
 
     fn lock(dirs: &StateDirs, op: &'static str, shared: bool) -> Result<Self> {
         let path = dirs.images();
-        let lock = File::open(&path).context(op, format!("cannot open the image store {}", path.display()))?;
+        let lock =
+            File::open(&path).context(op, format!("cannot open the image store {}", path.display()))?;
         loop {
             match inode::lock(&lock, shared) {
                 Err(error) if error.errno() == Errno::EINTR => cancel::check(op)?,
@@ -221,7 +222,8 @@ impl Store {
         let config: ImageConfiguration = self.parse(manifest.config(), "configuration")?;
         let (layers, diff_ids) = (manifest.layers().len(), config.rootfs().diff_ids().len());
         if layers != diff_ids || !config.rootfs().diff_ids().iter().all(|id| digest::hex(id).is_some()) {
-            let what = format!("the manifest has {layers} layers; the configuration has {diff_ids} valid ones");
+            let what =
+                format!("the manifest has {layers} layers; the configuration has {diff_ids} valid ones");
             return Err(Error::new(ErrorKind::Corrupt, self.op, what).subject(descriptor.digest()));
         }
         Ok(Found { descriptor: descriptor.clone(), manifest, config })

@@ -232,8 +232,11 @@ impl<R: Read> Reader<R> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let plain: u32 =
-            block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
+        let plain: u32 = block
+            .iter()
+            .enumerate()
+            .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
+            .sum();
         if header.cksum().ok() != Some(plain) {
             return Err(bad("not a tar archive: a header has a wrong checksum"));
         }
@@ -266,9 +269,9 @@ impl<R: Read> Reader<R> {
             Some(mtime) => mtime,
             None => i64::try_from(header.mtime()?).map_err(|_| bad("a time is out of range"))?,
         };
-        member.link = extra
-            .link
-            .unwrap_or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default());
+        member.link = extra.link.unwrap_or_else(|| {
+            header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default()
+        });
         member.xattrs = extra.xattrs;
         if matches!(kind, EntryType::Char | EntryType::Block) {
             member.device =
@@ -278,8 +281,9 @@ impl<R: Read> Reader<R> {
         if member.has_data() {
             member.size = extra.size.map_or_else(|| header.entry_size(), Ok)?;
             self.left = member.size;
-            self.pad = member.size.checked_next_multiple_of(512).ok_or_else(|| bad("a size is out of range"))?
-                - member.size;
+            self.pad =
+                member.size.checked_next_multiple_of(512).ok_or_else(|| bad("a size is out of range"))?
+                    - member.size;
         }
         Ok(member)
     }
@@ -307,7 +311,9 @@ impl<R: Read> Read for Reader<R> {
 
 fn truncated(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::UnexpectedEof => Error::new(ErrorKind::UnexpectedEof, "the archive ends in the middle of a file"),
+        ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::UnexpectedEof, "the archive ends in the middle of a file")
+        }
         _ => error,
     }
 }
@@ -325,7 +331,8 @@ impl Extra {
             let broken = || bad("an extended header is malformed");
             let space = data.iter().position(|byte| *byte == b' ').ok_or_else(broken)?;
             let len = parse(&data[..space]).and_then(|len| usize::try_from(len).ok()).ok_or_else(broken)?;
-            let text = data.get(space + 1..len).and_then(|text| text.strip_suffix(b"\n")).ok_or_else(broken)?;
+            let text =
+                data.get(space + 1..len).and_then(|text| text.strip_suffix(b"\n")).ok_or_else(broken)?;
             let equals = text.iter().position(|byte| *byte == b'=').ok_or_else(broken)?;
             self.set(&text[..equals], &text[equals + 1..])?;
             data = &data[len..];
@@ -351,7 +358,9 @@ impl Extra {
                 let seconds = seconds.ok_or_else(|| bad("a time in an extended header is malformed"))?;
                 self.mtime = Some(sign * seconds);
             }
-            _ if key.starts_with(b"GNU.sparse.") => return Err(bad("sparse members are not supported in layers")),
+            _ if key.starts_with(b"GNU.sparse.") => {
+                return Err(bad("sparse members are not supported in layers"));
+            }
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
                     self.xattrs.retain(|(known, _)| known != name);
@@ -443,7 +452,13 @@ mod tests {
         };
         let huge = archive(EntryType::GNULongName, 4 << 30, b"");
         assert!(Reader::new(&huge[..]).next().unwrap_err().to_string().contains("allowed"));
-        for text in [&b"9999 path=x\n"[..], b"x path=x\n", b"9 pathx\n\n\n", b"11 size=-1\n", b"27 GNU.sparse.major=1234567\n"] {
+        for text in [
+            &b"9999 path=x\n"[..],
+            b"x path=x\n",
+            b"9 pathx\n\n\n",
+            b"11 size=-1\n",
+            b"27 GNU.sparse.major=1234567\n",
+        ] {
             let mut data = text.to_vec();
             data.resize(512, 0);
             let len = u64::try_from(text.len()).unwrap();

@@ -41,8 +41,9 @@ pub(super) fn unpack<R: Read>(
 ) -> Result<(R, Unpacked)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let open = |path: &Path| {
-        file::openat(CWD, path, flags, Mode::empty())
-            .map_err(|error| Error::sys(op, "cannot open the folder of a layer", error).subject(path.display()))
+        file::openat(CWD, path, flags, Mode::empty()).map_err(|error| {
+            Error::sys(op, "cannot open the folder of a layer", error).subject(path.display())
+        })
     };
     let mut unpacker = Unpacker {
         op,
@@ -191,7 +192,8 @@ impl Unpacker<'_> {
             Some(below) => own(below)?,
             None => Stat { perm: 0o755, ..stat },
         };
-        inode::set_owner(&made, Path::new(""), like.uid, like.gid).map_err(|error| self.failed(name, error))?;
+        inode::set_owner(&made, Path::new(""), like.uid, like.gid)
+            .map_err(|error| self.failed(name, error))?;
         self.folders.push(Folder { path: name.to_vec(), ino: stat.ino, perm: like.perm, mtime: like.mtime });
         Ok(made)
     }
@@ -298,7 +300,8 @@ impl Unpacker<'_> {
         }
         if let Some((target_dir, target)) = link {
             return inode::hard_link(&target_dir, path(&target), dir, path(last)).map_err(|error| {
-                let text = format!("it is a hard link to {:?}, which is no file of this layer", path(&member.link));
+                let text =
+                    format!("it is a hard link to {:?}, which is no file of this layer", path(&member.link));
                 self.corrupt(name, &text).caused_by(error)
             });
         }
@@ -338,7 +341,8 @@ impl Unpacker<'_> {
         let at = target.iter().rposition(|byte| *byte == b'/');
         let (parent, last) = at.map_or((&b""[..], &target[..]), |at| (&target[..at], &target[at + 1..]));
         let dir = self.open(&self.root, parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|error| {
-            let text = format!("it is a hard link to {:?}, which is no file of this layer", path(&member.link));
+            let text =
+                format!("it is a hard link to {:?}, which is no file of this layer", path(&member.link));
             self.corrupt(name, &text).caused_by(error)
         })?;
         Ok((dir, last.to_vec()))
