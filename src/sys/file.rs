@@ -77,7 +77,9 @@ pub fn openat(dir: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result<
 /// The failed `openat2`.
 pub fn open_in_root(root: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let root = root.as_fd();
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    // openat2 refuses what has no meaning together, such as O_PATH with O_NOCTTY.
+    let no_tty = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
+    let flags = flags | OFlags::CLOEXEC | no_tty;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     call(
         "openat2",

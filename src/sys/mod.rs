@@ -9,14 +9,15 @@ pub mod clone;
 pub mod fault;
 pub mod file;
 pub mod holder;
+pub mod inode;
 pub mod mount;
 pub mod nsfd;
 pub mod process;
 mod raw;
 pub mod record;
 pub mod signal;
-pub mod tty;
 pub mod socket;
+pub mod tty;
 
 pub use nix::errno::Errno;
 use std::fmt;

@@ -47,6 +47,14 @@ pub fn append(more: Vec<Call>) {
     });
 }
 
+/// Runs `body` without recording, for bulk work that is summarised with [`note`].
+pub fn paused<T>(body: impl FnOnce() -> T) -> T {
+    let before = CALLS.with_borrow_mut(Option::take);
+    let result = body();
+    CALLS.with_borrow_mut(|calls| *calls = before);
+    result
+}
+
 /// Records a call that does not pass [`super::call`], such as a netlink request.
 pub fn note(call: impl FnOnce() -> String, result: Result<String, Errno>, started: Option<Instant>) {
     CALLS.with_borrow_mut(|calls| {

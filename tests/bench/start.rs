@@ -50,7 +50,8 @@ impl Place {
         }
         let source = dir.path().join("true.c");
         std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
-        let built = Command::new("cc").args(["-static", "-O2", "-o"]).arg(root.join("true")).arg(&source).status();
+        let built =
+            Command::new("cc").args(["-static", "-O2", "-o"]).arg(root.join("true")).arg(&source).status();
         assert!(built.unwrap().success(), "cc -static is needed for the static true");
         Self { dir }
     }
@@ -145,8 +146,7 @@ fn running(place: &Place) {
     let mut overlaid = Running::new(place, &overlay);
     let mut folder = Running::new(place, &bound);
     for round in 0..=ROUNDS {
-        let times =
-            [floor(place, true), overlaid.once(), floor(place, false), folder.once()];
+        let times = [floor(place, true), overlaid.once(), floor(place, false), folder.once()];
         // The first round warms up.
         if round > 0 {
             rows.iter_mut().zip(times).for_each(|(row, time)| row.times.push(time));
@@ -164,7 +164,8 @@ fn running(place: &Place) {
 fn floor(place: &Place, overlay: bool) -> Duration {
     let text = |path: PathBuf| CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
     let (root, upper, work) = (place.path("root"), place.path("upper"), place.path("work"));
-    let options = format!("lowerdir={},upperdir={},workdir={}", root.display(), upper.display(), work.display());
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", root.display(), upper.display(), work.display());
     let plan = Floor {
         root: text(root),
         merged: text(place.path("merged")),
@@ -182,7 +183,12 @@ fn floor(place: &Place, overlay: bool) -> Duration {
     let started = Instant::now();
     // SAFETY: the caller sleeps until the child, on its own stack, has exec'ed or ended; both outlive that.
     let pid = unsafe {
-        libc::clone(floor_child, stack.as_mut_ptr().add(stack.len()).cast(), flags, (&raw const plan).cast_mut().cast())
+        libc::clone(
+            floor_child,
+            stack.as_mut_ptr().add(stack.len()).cast(),
+            flags,
+            (&raw const plan).cast_mut().cast(),
+        )
     };
     assert!(pid > 0, "clone: {}", std::io::Error::last_os_error());
     let mut status = 0;
@@ -209,7 +215,8 @@ extern "C" fn floor_child(plan: *mut libc::c_void) -> i32 {
         let merged = plan.merged.as_ptr();
         let mounted = libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
             && if plan.overlay {
-                libc::mount(c"floor".as_ptr(), merged, c"overlay".as_ptr(), 0, plan.options.as_ptr().cast()) == 0
+                libc::mount(c"floor".as_ptr(), merged, c"overlay".as_ptr(), 0, plan.options.as_ptr().cast())
+                    == 0
             } else {
                 libc::mount(plan.root.as_ptr(), merged, none, libc::MS_BIND | libc::MS_REC, none.cast()) == 0
             };
@@ -231,7 +238,10 @@ extern "C" fn floor_child(plan: *mut libc::c_void) -> i32 {
 fn whole(place: &Place) {
     let root = place.path("root");
     let exec = |options: &str| {
-        format!("proc::exec([\"/true\"], #{{ ns: {SIX}, rootfs: \"{}\", mounts: [\"proc\"]{options} }})", root.display())
+        format!(
+            "proc::exec([\"/true\"], #{{ ns: {SIX}, rootfs: \"{}\", mounts: [\"proc\"]{options} }})",
+            root.display()
+        )
     };
     let limits = r#", cgroup: #{ memory: "64MiB", pids: 32 }"#;
     let view = View::new();
@@ -241,7 +251,10 @@ fn whole(place: &Place) {
         (Row::new("cshell -c proc::exec, six namespaces"), Box::new(|| Some(code(place, &exec(""))))),
         (Row::new("bwrap --unshare-all"), Box::new(|| bwrap(&root))),
         (Row::new("crun, no group"), Box::new(|| crun(place, &view, false))),
-        (Row::new("cshell -c proc::exec, memory and pids limits"), Box::new(|| Some(code(place, &exec(limits))))),
+        (
+            Row::new("cshell -c proc::exec, memory and pids limits"),
+            Box::new(|| Some(code(place, &exec(limits)))),
+        ),
         (Row::new("crun, memory and pids limits (v1)"), Box::new(|| crun(place, &view, true))),
     ];
     let mut missing = Vec::new();
@@ -324,7 +337,8 @@ fn crun(place: &Place, view: &View, limited: bool) -> Option<Command> {
     let bundle = place.path(if limited { "limited" } else { "bundle" });
     if !bundle.exists() {
         std::fs::create_dir(&bundle).unwrap();
-        let kinds = ["pid", "mount", "network", "ipc", "uts", "cgroup"].map(|kind| serde_json::json!({ "type": kind }));
+        let kinds = ["pid", "mount", "network", "ipc", "uts", "cgroup"]
+            .map(|kind| serde_json::json!({ "type": kind }));
         let resources = if limited {
             serde_json::json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 32 } })
         } else {

@@ -265,7 +265,10 @@ impl Cgroup {
     pub fn limits(&self) -> serde_json::Map<String, serde_json::Value> {
         let dirs = self.dirs.borrow();
         let all = dirs.iter().flat_map(|dir| version::of(dir.version).limits(dir));
-        all.map(|(name, text)| (name.to_owned(), text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)))).collect()
+        all.map(|(name, text)| {
+            (name.to_owned(), text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)))
+        })
+        .collect()
     }
 
     /// What the group uses.
@@ -389,10 +392,12 @@ impl Handle for Cgroup {
     }
 
     fn line(&self) -> String {
-        let unlimited = |value: &serde_json::Value| value.as_str().is_some_and(|text| text.starts_with("max"));
+        let unlimited =
+            |value: &serde_json::Value| value.as_str().is_some_and(|text| text.starts_with("max"));
         let limits = self.limits();
         let set = limits.iter().filter(|(name, value)| !unlimited(value) && *name != "cpu.weight");
-        let shown: Vec<String> = set.map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"'))).collect();
+        let shown: Vec<String> =
+            set.map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"'))).collect();
         format!("Cgroup {} [{}]", self.name, shown.join(" "))
     }
 

@@ -32,8 +32,8 @@ pub struct OverlaySpec {
     pub readonly: bool,
     /// Do not sync: faster, and nothing survives a crash of the machine.
     pub volatile: bool,
-    /// What the layers are, when they are those of an image: for a later commit.
-    pub origin: Option<String>,
+    /// The image that the layers are of, for a later commit.
+    pub origin: Option<Rc<dyn Handle>>,
 }
 
 /// A mounted overlay.
@@ -46,7 +46,7 @@ pub struct Overlay {
     /// Where the tree is.
     pub merged: PathBuf,
     /// The image that the layers are of.
-    pub origin: Option<String>,
+    pub origin: Option<Rc<dyn Handle>>,
     mount_id: u64,
 }
 
@@ -331,7 +331,7 @@ impl Handle for Overlay {
             "upperdir": self.upperdir.as_ref().map(shown),
             "readonly": self.upperdir.is_none(),
             "mount_id": self.mount_id,
-            "image": self.origin,
+            "image": self.origin.as_ref().map(|image| image.name()),
         })
     }
 

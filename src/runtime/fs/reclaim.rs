@@ -16,8 +16,13 @@ pub fn folder(path: &Path, id: Option<FileId>) -> Result<()> {
     if let Some(id) = id {
         match file::identify(CWD, path) {
             Ok(found) if (found.dev, found.ino) == (id.dev, id.ino) => {}
-            // Gone, or another folder under the same name.
-            _ => return Ok(()),
+            // Another folder under the same name.
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+            // Not known to be gone: it stays in the ledger.
+            Err(error) => {
+                return Err(Error::sys(OP, "cannot identify the folder", error).subject(path.display()));
+            }
         }
     }
     super::tree::remove(path).map_err(|source| {

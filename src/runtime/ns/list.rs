@@ -1,9 +1,9 @@
 //! Looking at namespaces: of a process, of all processes, and whether two are the same.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::ns::Kind;
 use crate::runtime::ns::kinds::ALL;
 use crate::runtime::ns::set::unknown_kind;
-use crate::runtime::ns::Kind;
 use crate::sys::{Errno, nsfd};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -31,7 +31,11 @@ fn inode(op: &'static str, pid: i32, kind: Kind) -> Result<u64> {
     nsfd::open(pid, kind.file).and_then(nsfd::inode).map_err(|source| {
         let gone = source.errno() == Errno::ENOENT;
         let error = Error::sys(op, format!("cannot identify the {} namespace", kind.name), source);
-        if gone { error.hint(format!("there is no process {pid}, or this kernel has no such namespaces")) } else { error }
+        if gone {
+            error.hint(format!("there is no process {pid}, or this kernel has no such namespaces"))
+        } else {
+            error
+        }
     })
 }
 
@@ -51,7 +55,9 @@ pub fn same(op: &'static str, a: i32, b: i32, name: &str) -> Result<bool> {
 pub fn all(op: &'static str) -> Result<Vec<serde_json::Value>> {
     let mut found: BTreeMap<(&'static str, u64), Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").context(op, "cannot read /proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         for kind in ALL {
             // Processes come and go, and some are not ours to look at.
             if let Ok(inode) = nsfd::open(pid, kind.file).and_then(nsfd::inode) {

@@ -1,8 +1,8 @@
 //! `cgroup`: control groups and their limits.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::cgroup::{self, Cgroup, Limit};
 use crate::runtime::cgroup::limits::Max;
+use crate::runtime::cgroup::{self, Cgroup, Limit};
 use crate::runtime::session::HandleId;
 use crate::script::call::Call;
 use crate::script::convert::{At, Cpus, Either, FromScript, Int, Size};
@@ -66,11 +66,24 @@ type OrNone = Option<Limits>;
 
 const LIMIT: Options = Options {
     of: "cgroup::limit",
-    open: Some(OpenKeys { names: "any file name of cgroup version 2, such as \"memory.max\"", takes: is_file_name }),
+    open: Some(OpenKeys {
+        names: "any file name of cgroup version 2, such as \"memory.max\"",
+        takes: is_file_name,
+    }),
     keys: &[
         Key::new("memory", "size or \"max\"", "no limit", "Memory; above it the kernel kills (memory.max)."),
-        Key::new("memory_swap", "size or \"max\"", "no limit", "Memory and swap together, as `docker run --memory-swap`."),
-        Key::new("memory_high", "size or \"max\"", "no limit", "Memory above which processes are throttled (memory.high)."),
+        Key::new(
+            "memory_swap",
+            "size or \"max\"",
+            "no limit",
+            "Memory and swap together, as `docker run --memory-swap`.",
+        ),
+        Key::new(
+            "memory_high",
+            "size or \"max\"",
+            "no limit",
+            "Memory above which processes are throttled (memory.high).",
+        ),
         Key::new("cpus", "number or percent", "no limit", "Processors: 0.5 or \"50%\" (cpu.max)."),
         Key::new("cpu_weight", "number 1 to 10000", "100", "The share under contention (cpu.weight)."),
         Key::new("cpuset", "text", "all", "The processors that may be used: \"0-2,4\" (cpuset.cpus)."),
@@ -83,7 +96,9 @@ const LIMIT: Options = Options {
 
 /// Whether a key is written as version 2 names its files: a controller, a dot, a name.
 fn is_file_name(key: &str) -> bool {
-    let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+    };
     key.split_once('.').is_some_and(|(controller, name)| word(controller) && word(name))
 }
 
@@ -106,7 +121,9 @@ impl FromOptions for Limits {
         }
         limits.extend(opts.take("memory_high")?.map(|size: MaxSize| Limit::MemoryHigh(size.0)));
         limits.extend(opts.take("cpus")?.map(|cpus: Cpus| Limit::cpus(op, cpus.0)).transpose()?);
-        limits.extend(opts.take("cpu_weight")?.map(|weight: Int<1, 10_000>| Limit::CpuWeight(weight.0.unsigned_abs())));
+        limits.extend(
+            opts.take("cpu_weight")?.map(|weight: Int<1, 10_000>| Limit::CpuWeight(weight.0.unsigned_abs())),
+        );
         limits.extend(opts.take("cpuset")?.map(Limit::CpusetCpus));
         limits.extend(opts.take("pids")?.map(|count: MaxCount| Limit::Pids(count.0)));
         for (key, value) in opts.rest() {
@@ -123,7 +140,9 @@ fn swap_alone(opts: &Opts<'_, '_>, memory: Option<MaxSize>, together: MaxSize) -
     match (memory.and_then(|memory| memory.0), together.0) {
         (_, None) => Ok(None),
         (Some(memory), Some(together)) if together >= memory => Ok(Some(together - memory)),
-        (Some(_), Some(_)) => Err(at.wrong("is memory and swap together, and must not be less than `memory`")),
+        (Some(_), Some(_)) => {
+            Err(at.wrong("is memory and swap together, and must not be less than `memory`"))
+        }
         (None, Some(_)) => Err(at.wrong("needs `memory` beside it; for swap alone use \"memory.swap.max\"")),
     }
 }
@@ -153,7 +172,9 @@ fn of_file(key: &str, value: Dynamic, at: &At<'_, '_>) -> Result<Limit> {
 fn cpu_max(value: Dynamic, at: &At<'_, '_>) -> Result<Limit> {
     let text = value.to_string();
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let number = |text: &str| text.parse::<u64>().map_err(|_| at.wrong("must be \"QUOTA PERIOD\" in us, \"max\" or a percent"));
+    let number = |text: &str| {
+        text.parse::<u64>().map_err(|_| at.wrong("must be \"QUOTA PERIOD\" in us, \"max\" or a percent"))
+    };
     let period = words.get(1).map_or(Ok(cgroup::limits::PERIOD), |period| number(period))?;
     match words[..] {
         ["max"] | ["max", _] => Ok(Limit::Cpu { quota: None, period }),

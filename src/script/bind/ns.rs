@@ -84,12 +84,29 @@ const NEW: Options = Options {
         Key::new("kinds", "list of text", "", "The kinds: user mount pid net ipc uts cgroup time."),
         Key::new("hostname", "text", "the caller's", "The host name; needs uts."),
         Key::new("domainname", "text", "the caller's", "The NIS domain name; needs uts."),
-        Key::new("uid_map", "list of maps", "root is the caller", "User ids inside and outside; needs user.").map(&RANGE),
-        Key::new("gid_map", "list of maps", "root is the caller", "Group ids inside and outside; needs user.").map(&RANGE),
+        Key::new("uid_map", "list of maps", "root is the caller", "User ids inside and outside; needs user.")
+            .map(&RANGE),
+        Key::new(
+            "gid_map",
+            "list of maps",
+            "root is the caller",
+            "Group ids inside and outside; needs user.",
+        )
+        .map(&RANGE),
         Key::new("map_root", "true or false", "true without maps", "Root inside is the caller; needs user."),
         Key::new("propagation", "text", "\"private\"", "private, slave, shared or unbindable; needs mount."),
-        Key::new("pin", "path", "none", "Where to bind them: a file for one kind, a folder for several. Must not exist."),
-        Key::new("sysctl", "map", "none", "Kernel parameters of the new namespaces: #{\"net.ipv4.ip_forward\": 1}."),
+        Key::new(
+            "pin",
+            "path",
+            "none",
+            "Where to bind them: a file for one kind, a folder for several. Must not exist.",
+        ),
+        Key::new(
+            "sysctl",
+            "map",
+            "none",
+            "Kernel parameters of the new namespaces: #{\"net.ipv4.ip_forward\": 1}.",
+        ),
     ],
 };
 

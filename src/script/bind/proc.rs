@@ -7,12 +7,12 @@ use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit, Root}
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
-use crate::script::bind::tree::Tree;
+use crate::script::bind::handles::HandleKind;
 use crate::script::bind::ns::{id_maps, kinds_of};
+use crate::script::bind::tree::Tree;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, IntoScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
-use crate::script::bind::handles::HandleKind;
 use crate::script::native::{Binding, natives};
 use crate::script::options::{FromOptions, Key, Options, Opts};
 use rhai::{Blob, Dynamic};
@@ -177,10 +177,20 @@ const MOUNT: Options = Options {
     of: "mounts",
     open: None,
     keys: &[
-        Key::new("type", "text", "", "bind, proc, sysfs, tmpfs, devpts, mqueue, cgroup2, or dev for a minimal /dev."),
+        Key::new(
+            "type",
+            "text",
+            "",
+            "bind, proc, sysfs, tmpfs, devpts, mqueue, cgroup2, or dev for a minimal /dev.",
+        ),
         Key::new("source", "path", "none", "What is bound."),
         Key::new("target", "path", "", "Where, in the root."),
-        Key::new("options", "list of text", "none", "As mount(8) writes them: \"ro\", \"nosuid\", \"size=16m\"."),
+        Key::new(
+            "options",
+            "list of text",
+            "none",
+            "As mount(8) writes them: \"ro\", \"nosuid\", \"size=16m\".",
+        ),
     ],
 };
 
@@ -239,21 +249,57 @@ const EXEC: Options = Options {
     open: None,
     keys: &[
         Key::new("ns", "list of kinds, or Ns", "the caller's", "New namespaces for it, or those of a set."),
-        Key::new("uid_map", "list of maps", "root is the caller", "With a new user namespace: #{container, host, size}."),
-        Key::new("gid_map", "list of maps", "root is the caller", "With a new user namespace: #{container, host, size}."),
+        Key::new(
+            "uid_map",
+            "list of maps",
+            "root is the caller",
+            "With a new user namespace: #{container, host, size}.",
+        ),
+        Key::new(
+            "gid_map",
+            "list of maps",
+            "root is the caller",
+            "With a new user namespace: #{container, host, size}.",
+        ),
         Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group."),
-        Key::new("rootfs", "path or Overlay", "the caller's", "Its root; gives it a mount namespace of its own."),
-        Key::new("mounts", "list", "none", "In its root: \"proc\", \"dev\", \"sys\", \"tmp\", \"shm\", or maps.").map(&MOUNT),
+        Key::new(
+            "rootfs",
+            "path or Overlay",
+            "the caller's",
+            "Its root; gives it a mount namespace of its own.",
+        ),
+        Key::new(
+            "mounts",
+            "list",
+            "none",
+            "In its root: \"proc\", \"dev\", \"sys\", \"tmp\", \"shm\", or maps.",
+        )
+        .map(&MOUNT),
         Key::new("cwd", "path", "/ of its root, or the caller's", "Its working directory."),
         Key::new("env", "map", "the caller's; with rootfs a PATH alone", "Its environment, exactly."),
         Key::new("user", "text", "the caller's", "name, uid, name:group or uid:gid, looked up in its root."),
         Key::new("additional_gids", "list of numbers", "none", "Further groups."),
-        Key::new("capabilities", "list of text", "the caller's", "The capabilities it keeps: [\"NET_BIND_SERVICE\"]."),
+        Key::new(
+            "capabilities",
+            "list of text",
+            "the caller's",
+            "The capabilities it keeps: [\"NET_BIND_SERVICE\"].",
+        ),
         Key::new("no_new_privs", "true or false", "false", "Setuid programs give it nothing."),
         Key::new("seccomp", "text", "none", "A filter of system calls. Not supported yet."),
-        Key::new("rlimits", "map", "the caller's", "Resource limits: #{nofile: 64, core: #{soft: 0, hard: 0}}."),
+        Key::new(
+            "rlimits",
+            "map",
+            "the caller's",
+            "Resource limits: #{nofile: 64, core: #{soft: 0, hard: 0}}.",
+        ),
         Key::new("hostname", "text", "the caller's", "The host name; needs a uts namespace."),
-        Key::new("tty", "true or false", "false", "It runs on a terminal of its own; standard error joins the output."),
+        Key::new(
+            "tty",
+            "true or false",
+            "false",
+            "It runs on a terminal of its own; standard error joins the output.",
+        ),
         Key::new("stdin", "text or blob", "nothing", "What it reads."),
         Key::new("input", "text", "\"null\"", "\"null\", \"pipe\" (for .write) or \"inherit\"."),
         Key::new("output", "text", "\"capture\"", "\"capture\", \"inherit\" or \"null\"."),
@@ -303,7 +349,8 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
 fn identity(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
     let op = opts.at().call().op();
     if opts.has("seccomp") {
-        let error = Error::new(ErrorKind::Unsupported, op, "seccomp: filters of system calls are not supported yet");
+        let error =
+            Error::new(ErrorKind::Unsupported, op, "seccomp: filters of system calls are not supported yet");
         return Err(error.hint("leave it out; capabilities and no_new_privs are there"));
     }
     spec.user = opts.take::<OsString>("user")?.map(|user| user.to_string_lossy().into_owned());
@@ -320,7 +367,8 @@ fn identity(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
 /// Environment, input, output.
 fn streams(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
     let env: Option<BTreeMap<String, OsString>> = opts.take("env")?;
-    spec.env = env.map(|env| env.into_iter().map(|(key, value)| (key.into_bytes(), value.into_vec())).collect());
+    spec.env =
+        env.map(|env| env.into_iter().map(|(key, value)| (key.into_bytes(), value.into_vec())).collect());
     spec.tty = opts.or("tty", false)?;
     spec.output_max = opts.or("output_max", Size(spec.output_max))?.0;
     if let Some(output) = opts.take::<String>("output")? {
@@ -339,7 +387,9 @@ fn streams(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
         (None, None | Some("null")) => Input::Null,
         (None, Some("pipe")) => Input::Pipe,
         (None, Some("inherit")) => Input::Inherit,
-        (None, Some(_)) => return Err(opts.at().key("input").wrong("must be \"null\", \"pipe\" or \"inherit\"")),
+        (None, Some(_)) => {
+            return Err(opts.at().key("input").wrong("must be \"null\", \"pipe\" or \"inherit\""));
+        }
     };
     Ok(())
 }
@@ -385,7 +435,12 @@ fn inside(call: &Call<'_>, set: &Open<NsSet>, options: OrEmpty<Spec>) -> Result<
     Ok(OrEmpty(Spec(ProcSpec { ns: Some(Namespaces::Of(set.shared())), ..options.0.0 })))
 }
 
-fn exec_in(call: &Call<'_>, set: Open<NsSet>, command: Command, options: OrEmpty<Spec>) -> Result<ExecResult> {
+fn exec_in(
+    call: &Call<'_>,
+    set: Open<NsSet>,
+    command: Command,
+    options: OrEmpty<Spec>,
+) -> Result<ExecResult> {
     exec(call, command, inside(call, &set, options)?)
 }
 
@@ -517,7 +572,11 @@ fn inspect(call: &Call<'_>, result: ExecResult) -> Result<serde_json::Value> {
 
 fn show(_: &Call<'_>, result: ExecResult) -> Result<String> {
     let sizes = format!("{} B out, {} B err", result.0.stdout.len(), result.0.stderr.len());
-    Ok(format!("ExecResult {} ({sizes}, {:.1} ms)", proc::process::show(&result.0), result.0.wall.as_secs_f64() * 1e3))
+    Ok(format!(
+        "ExecResult {} ({sizes}, {:.1} ms)",
+        proc::process::show(&result.0),
+        result.0.wall.as_secs_f64() * 1e3
+    ))
 }
 
 /// The type of results, beside the kinds of handles: it has no verbs in common with them.
