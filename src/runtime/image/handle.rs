@@ -90,6 +90,14 @@ impl Image {
         &self.config
     }
 
+    /// The command that it runs: entrypoint, then cmd.
+    #[must_use]
+    pub fn args(&self) -> Vec<String> {
+        let Some(config) = self.config.config() else { return Vec::new() };
+        let parts = [config.entrypoint(), config.cmd()];
+        parts.into_iter().flatten().flatten().cloned().collect()
+    }
+
     /// Its layers, bottom first: what a commit on top of it starts from.
     #[must_use]
     pub fn layers(&self) -> &[Lower] {

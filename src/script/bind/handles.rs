@@ -13,6 +13,7 @@ pub const KINDS: &[HandleKind] = &[
     kind::<crate::runtime::cgroup::Cgroup>(),
     kind::<crate::runtime::fs::overlay::Overlay>(),
     kind::<crate::runtime::proc::Process>(),
+    kind::<crate::runtime::image::Image>(),
     super::proc::RESULT,
 ];
 

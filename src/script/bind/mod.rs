@@ -77,6 +77,7 @@
 
 pub mod cgroup;
 pub mod handles;
+pub mod image;
 pub mod ns;
 pub mod proc;
 pub mod sys;
@@ -85,4 +86,4 @@ pub mod tree;
 use crate::script::native::Binding;
 
 /// Every module of native functions, in the order of the help.
-pub const BINDINGS: &[Binding] = &[ns::NS, cgroup::CGROUP, proc::PROC, sys::SYS];
+pub const BINDINGS: &[Binding] = &[ns::NS, cgroup::CGROUP, proc::PROC, image::IMAGE, sys::SYS];

@@ -1,6 +1,6 @@
 //! `sys`: the running script, its arguments, its host and its clock. Also the model of a module, see [`super`].
 
-use crate::error::Result;
+use crate::error::{Result, SysContext};
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::{self, Int};
 use crate::script::native::natives;
@@ -27,6 +27,8 @@ natives! {
     fn "sys::now"() -> f64 = now;
     /// Waits. A signal ends the wait and the script.
     fn "sys::sleep"(duration: Duration) = sleep;
+    /// The next line of the standard input, without the line end; `()` at its end.
+    fn "sys::read_line"() -> Option<String> = read_line;
     /// Writes a line to the standard error.
     fn "sys::log"(value: Dynamic) = log;
     /// Writes a value to the standard output as one line of JSON.
@@ -93,6 +95,12 @@ fn now(_: &Call<'_>) -> Result<f64> {
 
 fn sleep(call: &Call<'_>, duration: Duration) -> Result<()> {
     crate::runtime::cancel::sleep(call.op(), Instant::now() + duration)
+}
+
+fn read_line(call: &Call<'_>) -> Result<Option<String>> {
+    let mut line = String::new();
+    let len = std::io::stdin().read_line(&mut line).context(call.op(), "cannot read the standard input")?;
+    Ok((len > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 fn log(call: &Call<'_>, value: Dynamic) -> Result<()> {
