@@ -40,7 +40,8 @@ pub enum Compression {
 
 impl Default for Compression {
     fn default() -> Self {
-        Self::Gzip(6)
+        // Nearly as small as 6, in two thirds of the time.
+        Self::Gzip(3)
     }
 }
 
