@@ -53,7 +53,7 @@ fn a_base_runs_what_was_asked_for() {
     assert_eq!((ours.mode(), ours.mtime(), ours.len()), (theirs.mode(), theirs.mtime(), theirs.len()));
     assert!(image.line().starts_with("Image host base, 1 layer, "), "{}", image.line());
     assert_eq!(image.inspect()["config"]["config"]["Cmd"][0], "/bin/sh");
-    assert_eq!(image.lowerdirs(&session).unwrap(), [root.clone()]);
+    assert_eq!(image.lowerdirs(&session).unwrap(), std::slice::from_ref(&root));
     session.close_handle(id).unwrap();
     assert!(!root.exists());
     assert!(session.close().is_empty());

@@ -34,7 +34,7 @@ fn descriptor(media_type: MediaType, hex: &str, size: usize) -> Descriptor {
 /// Stores an archive, uncompressed.
 pub(crate) fn stored(bench: &Bench, archive: &[u8]) -> Lower {
     let hex = blob(bench, archive);
-    let descriptor = descriptor(MediaType::ImageLayer, &hex, archive.len());
+    let descriptor = Box::new(descriptor(MediaType::ImageLayer, &hex, archive.len()));
     Lower::Stored { diff_id: format!("sha256:{hex}"), descriptor }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn plant_layers(bench: &Bench, reference: &str, layers: &[Lower]) -> 
     for layer in layers {
         let Lower::Stored { diff_id, descriptor } = layer else { panic!("a folder") };
         diff_ids.push(diff_id.clone());
-        descriptors.push(descriptor.clone());
+        descriptors.push((**descriptor).clone());
     }
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": {},
@@ -311,7 +311,7 @@ fn a_blob_that_does_not_match_is_refused() {
         encoder.finish().unwrap()
     };
     let unpack = |bench: &Bench, hex: &str, size: usize, diff_id: &str| {
-        let descriptor = descriptor(MediaType::ImageLayerGzip, hex, size);
+        let descriptor = Box::new(descriptor(MediaType::ImageLayerGzip, hex, size));
         plant_layers(bench, "t:1", &[Lower::Stored { diff_id: format!("sha256:{diff_id}"), descriptor }]);
         let session = bench.session();
         let (_, image) = image::from(&session, "t:1").unwrap();

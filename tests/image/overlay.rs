@@ -78,7 +78,7 @@ fn an_overlay_and_its_image_show_the_same() {
     let bench = Bench::new();
     let lower = lower(&bench);
     let [upper, work, merged] = ["upper", "work", "merged"].map(|name| bench.folder(name, &[]));
-    let shown = with_overlay(&[lower.clone()], Some((&upper, &work)), &merged, "off", || {
+    let shown = with_overlay(std::slice::from_ref(&lower), Some((&upper, &work)), &merged, "off", || {
         change(&merged);
         tree(&merged)
     });
@@ -117,7 +117,7 @@ fn redirects_are_refused() {
     let bench = Bench::new();
     let lower = lower(&bench);
     let [upper, work, merged] = ["upper", "work", "merged"].map(|name| bench.folder(name, &[]));
-    with_overlay(&[lower.clone()], Some((&upper, &work)), &merged, "on", || {
+    with_overlay(std::slice::from_ref(&lower), Some((&upper, &work)), &merged, "on", || {
         std::fs::rename(merged.join("dir"), merged.join("moved")).unwrap();
     });
     let session = bench.session();

@@ -42,7 +42,8 @@ pub enum Compression {
 
 impl Default for Compression {
     fn default() -> Self {
-        Self::Gzip(6)
+        // Nearly as small as 6, in two thirds of the time.
+        Self::Gzip(3)
     }
 }
 
@@ -194,7 +195,7 @@ impl Job<'_> {
         for lower in &spec.lowers {
             layers.push(match lower {
                 Lower::Stored { diff_id, descriptor } => {
-                    Layer { diff_id: diff_id.clone(), descriptor: descriptor.clone(), staged: None }
+                    Layer { diff_id: diff_id.clone(), descriptor: (**descriptor).clone(), staged: None }
                 }
                 Lower::Dir(path) => self.pack(&[path], layers.len())?,
             });
@@ -214,7 +215,7 @@ impl Job<'_> {
         let options = pack::Options { op: OP, clamp: self.spec.source_date_epoch };
         let out = match self.spec.compression {
             Compression::None => Out::Plain(file),
-            Compression::Gzip(level) => Out::Gzip(GzEncoder::new(file, Level::new(level))),
+            Compression::Gzip(level) => Out::Gzip(Box::new(GzEncoder::new(file, Level::new(level)))),
         };
         let (out, packed) = record::paused(|| pack::pack(stack, options, Hashed::new(out)))?;
         let (out, diff_id, _) = out.finish();
@@ -342,7 +343,7 @@ fn described(media_type: MediaType, text: &[u8]) -> Result<Descriptor> {
 /// Where an archive goes.
 enum Out {
     Plain(Hashed<File>),
-    Gzip(GzEncoder<Hashed<File>>),
+    Gzip(Box<GzEncoder<Hashed<File>>>),
 }
 
 impl Write for Out {

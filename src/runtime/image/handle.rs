@@ -24,7 +24,7 @@ pub enum Lower {
         /// The digest of the layer's archive, uncompressed.
         diff_id: String,
         /// The blob: its type, digest and size.
-        descriptor: Descriptor,
+        descriptor: Box<Descriptor>,
     },
     /// A folder as it is.
     Dir(PathBuf),
@@ -52,7 +52,7 @@ impl Image {
         let size = manifest.layers().iter().map(Descriptor::size).fold(0, u64::saturating_add);
         let diff_ids = config.rootfs().diff_ids().iter().cloned();
         let layers = diff_ids
-            .zip(manifest.layers().iter().cloned())
+            .zip(manifest.layers().iter().cloned().map(Box::new))
             .map(|(diff_id, descriptor)| Lower::Stored { diff_id, descriptor })
             .collect();
         Self {
