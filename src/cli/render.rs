@@ -6,6 +6,7 @@
 //!    |
 //! 12 |     net::veth(#{ name: "csx" });
 //!    |     ^^^^^^^^^
+//!    |
 //!    = caused by: RTM_NEWLINK(…) = -1 EEXIST (File exists)
 //!    = in call to make_root at build.rhai:30:9
 //!
@@ -138,6 +139,37 @@ fn word_length(text: &str) -> usize {
 mod tests {
     use super::*;
     use rhai::Position;
+
+    #[test]
+    fn a_report_looks_as_documented() {
+        let place =
+            |line, column| Place { source: "build.rhai".into(), position: Position::new(line, column) };
+        let report = Report {
+            causes: vec!["RTM_NEWLINK(…) = -1 EEXIST (File exists)".into()],
+            frames: vec![("in call to make_root".into(), place(30, 9))],
+            hint: Some("choose another name".into()),
+            others: vec!["net::veth: busy".into()],
+            place: Some(place(2, 5)),
+            ..Report::plain("net::veth csx: name is taken", 1)
+        };
+        let text = "fn make_root() {\n    net::veth(#{ name: \"csx\" });\n}\n";
+        let expected = "\
+error: net::veth csx: name is taken
+ --> build.rhai:2:5
+  |
+2 |     net::veth(#{ name: \"csx\" });
+  |     ^^^^^^^^^
+  |
+  = caused by: RTM_NEWLINK(…) = -1 EEXIST (File exists)
+  = in call to make_root at build.rhai:30:9
+
+hint: choose another name
+warning: could not undo: net::veth: busy
+";
+        assert_eq!(render(&report, &|_| Some(text.into())), expected);
+        let unknown = render(&report, &|_| None);
+        assert_eq!(unknown.lines().nth(1), Some("--> build.rhai:2:5"), "{unknown}");
+    }
 
     #[test]
     fn the_caret_goes_under_the_whole_word() {

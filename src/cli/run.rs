@@ -11,7 +11,7 @@ use crate::script::report::{EXIT_SCRIPT, EXIT_USAGE, Report, full_text};
 use crate::script::run::{self, Ending};
 use crate::script::shell::Shell;
 use crate::script::source;
-use crate::sys;
+use crate::sys::signal;
 use std::ffi::OsString;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,10 +31,10 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
     // A panic must not skip the clean-up; its text was written by the hook.
     let ending = catch_unwind(AssertUnwindSafe(|| run::run(&shell, &text)));
     // From here on signals are only counted, so that the clean-up runs to its end.
-    let signal = cancel::requested();
+    let stopped_by = cancel::requested();
     cancel::ignore();
     let report = match &ending {
-        Ok(Ending::Failed(report)) if signal.is_none() => Some(report),
+        Ok(Ending::Failed(report)) if stopped_by.is_none() => Some(report),
         _ => None,
     };
     if let Some(report) = report {
@@ -52,9 +52,9 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
         _ => EXIT_SCRIPT,
     };
     let pipe = (shell.pipe_closed() && shell.exit_code().is_none()).then_some(nix::libc::SIGPIPE);
-    if let Some(signal) = signal.or(pipe) {
+    if let Some(number) = stopped_by.or(pipe) {
         // When even that is not possible, the code tells.
-        let _ = sys::signal::die_by(signal);
+        let _ = signal::die_by(number);
     }
     code
 }
@@ -64,7 +64,7 @@ fn open(name: &str, args: Vec<OsString>, trace: Option<&TraceTo>) -> Result<Rc<S
     let mut session = Session::new(StateDirs::from_env())?;
     if let Some(to) = trace {
         let sink: Box<dyn Sink> = match to {
-            TraceTo::Stderr => Box::new(trace::Human::default()),
+            TraceTo::Stderr => Box::new(trace::Human),
             TraceTo::File(path) => Box::new(trace::Json::create(path)?),
         };
         session = session.traced(sink);

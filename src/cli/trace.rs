@@ -8,7 +8,7 @@
 //! (as written in C), `result` (as text, or null), `errno` (its name, or null) and `us`.
 
 use crate::error::{Result, SysContext};
-use crate::runtime::trace::{Event, Sink, StepEvent, UndoEvent};
+use crate::runtime::trace::{Call, Event, Sink, StepEvent, UndoEvent};
 use crate::runtime::units::show_duration;
 use crate::script::report::full_text;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ impl Sink for Json {
                 "op": step.op,
                 "at": step.at,
                 "intent": step.intent,
-                "calls": calls_json(step),
+                "calls": calls_json(step.calls),
                 "effect": step.effect.as_ref().ok(),
                 "error": step.effect.as_ref().err().map(|error| full_text(error)),
                 "undo": step.undo,
@@ -69,7 +69,7 @@ impl Sink for Json {
                 "n": undo.n,
                 "op": undo.op,
                 "text": undo.text,
-                "calls": calls_json(undo),
+                "calls": calls_json(undo.calls),
                 "error": undo.error.map(full_text),
                 "took_us": micros(undo.took),
             }),
@@ -78,41 +78,20 @@ impl Sink for Json {
     }
 }
 
-/// The calls of an event: their type belongs to a layer below.
-trait Calls {
-    fn each(&self, show: &mut dyn FnMut(&str, std::result::Result<&str, String>, u64));
+fn calls_json(calls: &[Call]) -> Vec<Value> {
+    let one = |call: &Call| {
+        let errno = call.result.as_ref().err().map(|errno| format!("{errno:?}"));
+        json!({ "call": call.call, "result": call.result.as_ref().ok(), "errno": errno, "us": call.micros })
+    };
+    calls.iter().map(one).collect()
 }
 
-macro_rules! calls {
-    ($($ty:ty),*) => { $(
-        impl Calls for $ty {
-            fn each(&self, show: &mut dyn FnMut(&str, std::result::Result<&str, String>, u64)) {
-                for call in self.calls {
-                    let result = call.result.as_deref().map_err(|errno| format!("{errno:?}"));
-                    show(&call.call, result, call.micros);
-                }
-            }
-        }
-    )* };
-}
-calls!(StepEvent<'_>, UndoEvent<'_>);
-
-fn calls_json(event: &dyn Calls) -> Vec<Value> {
-    let mut list = Vec::new();
-    event.each(&mut |call, result, us| {
-        list.push(
-            json!({ "call": call, "result": result.as_ref().ok(), "errno": result.as_ref().err(), "us": us }),
-        );
-    });
-    list
-}
-
-fn calls_text(event: &dyn Calls, out: &mut String) {
-    event.each(&mut |call, result, us| {
-        let result = result.map_or_else(|errno| format!("-1 {errno}"), ToOwned::to_owned);
-        let took = show_duration(Duration::from_micros(us));
-        let _ = writeln!(out, "      {call} = {result} <{took}>");
-    });
+fn calls_text(calls: &[Call], out: &mut String) {
+    for call in calls {
+        let result = call.result.as_ref().map_or_else(|errno| format!("-1 {errno:?}"), Clone::clone);
+        let took = show_duration(Duration::from_micros(call.micros));
+        let _ = writeln!(out, "      {} = {result} <{took}>", call.call);
+    }
 }
 
 fn step_text(step: &StepEvent<'_>) -> String {
@@ -121,7 +100,7 @@ fn step_text(step: &StepEvent<'_>) -> String {
         let _ = write!(out, " at {at}");
     }
     let _ = writeln!(out, ": {}", step.intent);
-    calls_text(step, &mut out);
+    calls_text(step.calls, &mut out);
     let _ = match step.effect {
         Ok(effect) => writeln!(out, "    effect: {effect}"),
         Err(error) => writeln!(out, "    error: {}", full_text(error)),
@@ -137,10 +116,78 @@ fn undo_text(undo: &UndoEvent<'_>) -> String {
         None => format!("[{}] undone {}: {} <{took}>\n", undo.n, undo.op, undo.text),
         Some(error) => format!("[{}] not undone {}: {} <{took}>\n", undo.n, undo.op, full_text(error)),
     };
-    calls_text(undo, &mut out);
+    calls_text(undo.calls, &mut out);
     out
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::sys::Errno;
+
+    fn calls() -> Vec<Call> {
+        vec![
+            Call { call: "mount(\"overlay\")".into(), result: Ok("0".into()), micros: 1250 },
+            Call { call: "close(3)".into(), result: Err(Errno::EBADF), micros: 2 },
+        ]
+    }
+
+    #[test]
+    fn a_step_is_a_block_and_an_undo_a_line() {
+        let calls = calls();
+        let mut step = StepEvent {
+            n: 3,
+            op: "fs::overlay",
+            intent: "stack 2 folders",
+            at: Some("build.rhai:12"),
+            calls: &calls,
+            effect: Ok("mount id 7"),
+            undo: "unmount /x",
+            took: Duration::from_millis(2),
+        };
+        let expected = "\
+[3] fs::overlay at build.rhai:12: stack 2 folders
+      mount(\"overlay\") = 0 <1.25ms>
+      close(3) = -1 EBADF <2us>
+    effect: mount id 7
+    undo: unmount /x
+    took: 2ms
+";
+        assert_eq!(step_text(&step), expected);
+        let error = Error::new(ErrorKind::Busy, "fs::overlay", "in use");
+        step.effect = Err(&error);
+        assert!(step_text(&step).contains("\n    error: fs::overlay: in use\n"));
+        let took = Duration::from_micros(40);
+        let mut undo =
+            UndoEvent { n: 3, op: "fs::overlay", text: "unmount /x", calls: &[], error: None, took };
+        assert_eq!(undo_text(&undo), "[3] undone fs::overlay: unmount /x <40us>\n");
+        undo.error = Some(&error);
+        assert_eq!(undo_text(&undo), "[3] not undone fs::overlay: fs::overlay: in use <40us>\n");
+    }
+
+    #[test]
+    fn json_has_a_line_for_each_event() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let sink = Json::create(file.path()).unwrap();
+        let calls = calls();
+        let took = Duration::from_micros(40);
+        let undo =
+            UndoEvent { n: 3, op: "fs::overlay", text: "unmount /x", calls: &calls, error: None, took };
+        sink.event(&Event::Undo(undo));
+        let expected = json!({
+            "event": "undo", "n": 3, "op": "fs::overlay", "text": "unmount /x", "error": null, "took_us": 40,
+            "calls": [
+                { "call": "mount(\"overlay\")", "result": "0", "errno": null, "us": 1250 },
+                { "call": "close(3)", "result": null, "errno": "EBADF", "us": 2 },
+            ],
+        });
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    }
 }

@@ -1,6 +1,6 @@
 //! What a trace shows: events of steps, made by the session and consumed by the front ends.
 
-use crate::sys::record::Call;
+pub use crate::sys::record::Call;
 use std::time::Duration;
 
 /// One event of a session.

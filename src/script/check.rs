@@ -167,7 +167,7 @@ impl Checker {
         ast.walk(&mut |path| {
             match path.last() {
                 Some(ASTNode::Stmt(Stmt::Import(import, _))) => {
-                    imports.push((import.0.clone(), import.1.name.to_string()))
+                    imports.push((import.0.clone(), import.1.name.to_string()));
                 }
                 Some(ASTNode::Stmt(Stmt::Var(var, ..))) => {
                     names.others.insert(var.0.name.to_string());
@@ -453,7 +453,9 @@ mod tests {
     #[test]
     fn unknown_keys_are_found_at_any_depth() {
         let code = r#"let x = #{ memroy: 1, "memory.max": 2, peer: [#{ adr: 3 }, #{ addr: #{ any: 1 } }] };"#;
-        let ast = Engine::new().compile(code).unwrap();
+        let mut engine = Engine::new();
+        engine.set_optimization_level(rhai::OptimizationLevel::None);
+        let ast = engine.compile(code).unwrap();
         let mut findings = Vec::new();
         ast.walk(&mut |path| {
             if let Some(ASTNode::Stmt(Stmt::Var(var, ..))) = path.last() {

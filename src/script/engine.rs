@@ -218,7 +218,7 @@ mod tests {
             ),
             (
                 "try { nope(1) } catch (err) { let f = || err.kind; return [f.call(), err.op, type_of(err)] }",
-                r#"["not_found", "nope (i64)", "Error"]"#,
+                r#"["not_found", "nope", "Error"]"#,
             ),
             ("fn kind(x) { x.kind } try { [][1] } catch (match) { return kind(match) }", "invalid_argument"),
             ("fn f() { try { throw #{ a: 1 } } catch (e) { return e } } f()", r#"#{"a": 1}"#),

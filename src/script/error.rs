@@ -87,7 +87,11 @@ impl ScriptError {
             ("source", _) => self.place.source.clone().into(),
             (_, Cause::Runtime(error)) => runtime_field(error, name),
             ("op", Cause::Language { fields, .. }) => {
-                fields.get("function").cloned().unwrap_or(Dynamic::UNIT)
+                // The function without the types it was called with. A closure has no name.
+                let called = fields.get("function").map(ToString::to_string).unwrap_or_default();
+                let name =
+                    called.split(" (").next().filter(|name| !name.is_empty() && !name.starts_with("anon$"));
+                text(name)
             }
             ("causes", Cause::Language { .. }) => Array::new().into(),
             (_, Cause::Language { fields, .. }) => fields.get(name).cloned().unwrap_or(Dynamic::UNIT),

@@ -222,7 +222,8 @@ pub fn unknown_function(name: &str, count: usize) -> Option<(String, Option<Stri
 /// The message of an error of the language as we put it: one line, without the position, our names of types.
 #[must_use]
 pub(super) fn own_words(text: &str) -> String {
-    lower_first(&text.replace("&str | ImmutableString | String", "text").replace("i64", "number"))
+    let text = text.replace("&str | ImmutableString | String", "text");
+    lower_first(&text.replace("i64", "number").replace("f64", "number"))
 }
 
 /// The messages of the language start with a capital letter, ours do not.
