@@ -103,7 +103,7 @@ const COMMIT: Options = Options {
         Key::new("author", "text", "none", "Who made it."),
         Key::new("comment", "text", "none", "A remark for the history."),
         Key::new("compression", "text", "\"gzip\"", "\"gzip\" or \"none\"."),
-        Key::new("compression_level", "number 1 to 9", "6", "1 is fast, 9 is small."),
+        Key::new("compression_level", "number 1 to 9", "3", "1 is fast, 9 is small."),
         Key::new("squash", "true or false", "false", "One layer of all."),
         Key::new("source_date_epoch", "number", "none", "Seconds since 1970; nothing is younger: same content, same digest."),
     ],
@@ -136,9 +136,9 @@ impl FromOptions for Commit {
             comment: opts.take("comment")?,
             created: None,
         };
-        let level: Int<1, 9> = opts.or("compression_level", Int(6))?;
+        let level: Int<1, 9> = opts.or("compression_level", Int(3))?;
         let compression = match opts.or("compression", "gzip".to_owned())?.as_str() {
-            "gzip" => Compression::Gzip(u32::try_from(level.0).unwrap_or(6)),
+            "gzip" => Compression::Gzip(u32::try_from(level.0).unwrap_or(3)),
             "none" => Compression::None,
             _ => return Err(opts.at().key("compression").wrong("must be \"gzip\" or \"none\"")),
         };
