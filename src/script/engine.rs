@@ -125,6 +125,9 @@ fn register(engine: &mut Engine, shell: &Rc<Shell>) {
         (kind.set_type)(&mut global);
         kind.verbs.register(None, &mut global, shell);
     }
+    for set_type in handles::VALUES {
+        set_type(&mut global);
+    }
     for binding in BINDINGS {
         let mut module = Module::new();
         binding.register(Some(&mut module), &mut global, shell);

@@ -7,7 +7,8 @@
 use crate::error::Result;
 use crate::runtime::session::{Handle, HandleId};
 use crate::script::call::Call;
-use crate::script::convert::{At, FromScript, IntoScript, ListElement};
+use crate::script::convert::{At, FromScript, ListElement};
+use crate::script::returned::IntoScript;
 use rhai::Dynamic;
 use std::any::TypeId;
 use std::marker::PhantomData;

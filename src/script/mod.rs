@@ -5,7 +5,7 @@
 //! * [`shell`]: what one run of a script shares: the session, the arguments, the sources.
 //! * [`run`]: compiles and runs; [`report`]: what people are told about an error.
 //! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
-//! * [`native`], [`call`], [`convert`], [`options`], [`handle`], [`error`]: what bindings are written with.
+//! * [`native`], [`call`], [`convert`], [`returned`], [`options`], [`handle`], [`error`]: what bindings are written with.
 //!
 //! Nothing here decides what a container is: a binding converts its arguments, calls one function of the
 //! runtime, and the error it gets back leaves with the position of the call.
@@ -22,6 +22,7 @@ pub mod native;
 pub mod options;
 pub mod report;
 pub mod resolver;
+pub mod returned;
 pub mod run;
 pub mod shell;
 pub mod source;

@@ -229,7 +229,7 @@ macro_rules! natives {
                     doc: &[$($doc),*],
                     run: |_call, _args| {
                         let value = $run(_call $(, _args.take::<$ty>()?)*)?;
-                        Ok($crate::script::convert::IntoScript::into_script(value))
+                        Ok($crate::script::returned::IntoScript::into_script(value))
                     },
                 }
             ),*],
@@ -239,6 +239,6 @@ macro_rules! natives {
     (@form method) => { $crate::script::native::Form::Method };
     (@form get) => { $crate::script::native::Form::Property };
     (@returns) => { || String::new() };
-    (@returns $ret:ty) => { <$ret as $crate::script::convert::IntoScript>::returns };
+    (@returns $ret:ty) => { <$ret as $crate::script::returned::IntoScript>::returns };
 }
 pub(crate) use natives;

@@ -4,6 +4,12 @@
 //! (step, errno). It runs in memory shared with the parent: see [`super::clone`] for what that forbids. Everything a
 //! step needs (descriptors, C strings, lists of pointers) was made by the parent, so there is nothing to look up.
 #![expect(unsafe_code, reason = "system calls by the instruction, in a child that shares memory")]
+#![expect(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a register holds any argument, and a conversion that could fail would be a branch to a panic"
+)]
 
 use super::Errno;
 use nix::sched::CloneFlags;

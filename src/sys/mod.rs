@@ -1,6 +1,6 @@
 //! Mechanism: one family of system calls per file, typed, `OwnedFd` in and out.
 //!
-//! Every wrapper goes through [`call`], which gives three things at once: the error that prints the call as
+//! Every wrapper goes through `call`, which gives three things at once: the error that prints the call as
 //! strace would, the record that `--trace` shows, and the place where a test makes a call fail. There is no
 //! policy here: nothing retries, logs or falls back. The only unsafe code of the program is below this module.
 

@@ -55,7 +55,7 @@ pub fn paused<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Records a call that does not pass [`super::call`], such as a netlink request.
+/// Records a call that does not pass `sys::call`, such as a netlink request.
 pub fn note(call: impl FnOnce() -> String, result: Result<String, Errno>, started: Option<Instant>) {
     CALLS.with_borrow_mut(|calls| {
         if let Some(calls) = calls {

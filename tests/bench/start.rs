@@ -8,7 +8,11 @@
 //! * the cold start: `cshell -c 1`, against the static `true` itself.
 //!
 //! Needs root, and the Debian packages bubblewrap and crun for the comparison: without them their rows say so.
-#![expect(unsafe_code, reason = "the floor is made of raw system calls")]
+#![expect(
+    unsafe_code,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the floor is made of raw system calls"
+)]
 #![expect(clippy::disallowed_methods, reason = "whole commands are timed from outside")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run ends")]
@@ -234,6 +238,9 @@ extern "C" fn floor_child(plan: *mut libc::c_void) -> i32 {
     }
 }
 
+/// A row and how to make its command, where that is installed.
+type Contender<'a> = (Row, Box<dyn Fn() -> Option<Command> + 'a>);
+
 /// Whole commands.
 fn whole(place: &Place) {
     let root = place.path("root");
@@ -245,7 +252,7 @@ fn whole(place: &Place) {
     };
     let limits = r#", cgroup: #{ memory: "64MiB", pids: 32 }"#;
     let view = View::new();
-    let mut contenders: Vec<(Row, Box<dyn Fn() -> Option<Command>>)> = vec![
+    let mut contenders: Vec<Contender<'_>> = vec![
         (Row::new("host: static true"), Box::new(|| Some(Command::new(root.join("true"))))),
         (Row::new("cshell -c 1"), Box::new(|| Some(code(place, "1")))),
         (Row::new("cshell -c proc::exec, six namespaces"), Box::new(|| Some(code(place, &exec(""))))),

@@ -89,26 +89,32 @@ fn virtual_fs(op: &'static str, mount: &Mount, always: u64, ground: Ground, step
     let (flags, _, data) = split(&mount.options);
     make_target(op, &mount.target, true, ground, steps)?;
     let source = mount.source.as_ref().map_or_else(|| mount.kind.clone(), |path| path.display().to_string());
-    push_mount(op, steps, &source, &mount.target, &mount.kind, flags | always, &data.join(","))
+    let (flags, data) = (flags | always, data.join(","));
+    push_mount(
+        op,
+        steps,
+        &Call { source: &source, target: &mount.target, kind: &mount.kind, flags, data: &data },
+    )
 }
 
-fn push_mount(
-    op: &'static str,
-    steps: &mut Steps,
-    source: &str,
-    target: &Path,
-    kind: &str,
+/// A mount(2) of the child.
+struct Call<'a> {
+    source: &'a str,
+    target: &'a Path,
+    kind: &'a str,
     flags: u64,
-    data: &str,
-) -> Result<()> {
+    data: &'a str,
+}
+
+fn push_mount(op: &'static str, steps: &mut Steps, call: &Call<'_>) -> Result<()> {
     let mount = Op::Mount {
-        source: c_string(op, source.as_bytes())?,
-        target: c_path(op, target)?,
-        kind: c_string(op, kind.as_bytes())?,
-        flags,
-        data: c_string(op, data.as_bytes())?,
+        source: c_string(op, call.source.as_bytes())?,
+        target: c_path(op, call.target)?,
+        kind: c_string(op, call.kind.as_bytes())?,
+        flags: call.flags,
+        data: c_string(op, call.data.as_bytes())?,
     };
-    steps.push(mount, format!("mount {kind} on {}", target.display()));
+    steps.push(mount, format!("mount {} on {}", call.kind, call.target.display()));
     Ok(())
 }
 
@@ -138,7 +144,9 @@ fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> R
 fn dev(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
     let dir = &mount.target;
     make_target(op, dir, true, ground, steps)?;
-    push_mount(op, steps, "dev", dir, "tmpfs", libc::MS_NOSUID | libc::MS_NOEXEC, "mode=755,size=65536k")?;
+    let careful = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let data = "mode=755,size=65536k";
+    push_mount(op, steps, &Call { source: "dev", target: dir, kind: "tmpfs", flags: careful, data })?;
     for (name, major, minor) in NODES {
         let path = dir.join(name);
         if ground.bind_devices {
@@ -166,9 +174,15 @@ fn dev(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Re
             format!("make {}", dir.join(name).display()),
         );
     }
-    let pts = libc::MS_NOSUID | libc::MS_NOEXEC;
-    push_mount(op, steps, "devpts", &dir.join("pts"), "devpts", pts, "newinstance,ptmxmode=0666,mode=0620")?;
-    push_mount(op, steps, "shm", &dir.join("shm"), "tmpfs", CAREFUL, "mode=1777,size=64m")
+    let data = "newinstance,ptmxmode=0666,mode=0620";
+    let pts = dir.join("pts");
+    push_mount(op, steps, &Call { source: "devpts", target: &pts, kind: "devpts", flags: careful, data })?;
+    let data = "mode=1777,size=64m";
+    push_mount(
+        op,
+        steps,
+        &Call { source: "shm", target: &dir.join("shm"), kind: "tmpfs", flags: CAREFUL, data },
+    )
 }
 
 /// Makes the mount point and the folders above it, where that is allowed. The root is the child's own by then, so a

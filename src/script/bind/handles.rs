@@ -14,8 +14,15 @@ pub const KINDS: &[HandleKind] = &[
     kind::<crate::runtime::fs::overlay::Overlay>(),
     kind::<crate::runtime::proc::Process>(),
     kind::<crate::runtime::image::Image>(),
-    super::proc::RESULT,
 ];
+
+/// Tells the engine the name of a type that is a value, no handle: `|module| { module.set_custom_type::<Image>("Image"); }`.
+pub type SetType = fn(&mut Module);
+
+/// The types that are values. A new one is one line here.
+pub const VALUES: &[SetType] = &[|module| {
+    module.set_custom_type::<super::proc::ExecResult>("ExecResult");
+}];
 
 /// A kind of handle, as the engine registers it.
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +199,12 @@ mod tests {
         const LAMPS = "lamp";
         /// A lamp.
         fn "lamp::new"(options: OrEmpty<Spec>) -> Held<Lamp> = new;
+        /// A colour.
+        fn "lamp::colour"(name: String) -> Colour = colour;
+        /// A darker one.
+        method "Colour.darker"(colour: Colour, steps: Option<u8>) -> Colour = darker;
+        /// Whether it is black.
+        get "Colour.is_black"(colour: Colour) -> bool = is_black;
         /// How bright it is.
         get "Lamp.watts"(lamp: Open<Lamp>) -> u64 = watts;
     }
@@ -200,6 +213,22 @@ mod tests {
         let Spec { name, shade } = options.0;
         let watts = shade.map_or(60, |shade| shade.0);
         Ok(Held::new(call.session().adopt(Lamp { name, watts }, Vec::new()).0))
+    }
+
+    #[derive(Clone, Debug)]
+    struct Colour(String);
+    crate::script::returned::script_value!(Colour, "Colour");
+
+    fn colour(_: &Call<'_>, name: String) -> Result<Colour> {
+        Ok(Colour(name))
+    }
+
+    fn darker(_: &Call<'_>, colour: Colour, steps: Option<u8>) -> Result<Colour> {
+        Ok(if steps.unwrap_or(1) > 9 { Colour("black".into()) } else { colour })
+    }
+
+    fn is_black(_: &Call<'_>, colour: Colour) -> Result<bool> {
+        Ok(colour.0 == "black")
     }
 
     fn watts(_: &Call<'_>, lamp: Open<Lamp>) -> Result<u64> {
@@ -244,6 +273,18 @@ mod tests {
         check(
             "let a = lamp::new(); a.close(); a.watts",
             "closed Lamp.watts Lamp lamp: it was closed at test.rhai:1",
+        );
+    }
+
+    #[test]
+    fn values_have_methods_and_properties() {
+        check(
+            "let c = lamp::colour(\"red\"); [c.is_black, c.darker().is_black, c.darker(10).is_black]",
+            "[false, false, true]",
+        );
+        check(
+            "lamp::colour(\"red\").darker(256)",
+            "invalid_argument Colour.darker: `steps` must be a whole number from 0 to 255, not 256",
         );
     }
 

@@ -74,7 +74,12 @@ impl Kind for Image {
 const HOST: Options = Options {
     of: "image::host",
     open: None,
-    keys: &[Key::new("include", "list of paths", "none", "Files and folders of this machine to add, at the same place.")],
+    keys: &[Key::new(
+        "include",
+        "list of paths",
+        "none",
+        "Files and folders of this machine to add, at the same place.",
+    )],
 };
 
 /// The options of `image::host`.
@@ -92,7 +97,12 @@ const COMMIT: Options = Options {
     of: "image::commit",
     open: None,
     keys: &[
-        Key::new("cmd", "list of text", "the base's", "The default command, or the arguments of the entrypoint."),
+        Key::new(
+            "cmd",
+            "list of text",
+            "the base's",
+            "The default command, or the arguments of the entrypoint.",
+        ),
         Key::new("entrypoint", "list of text", "the base's", "The program that always runs."),
         Key::new("env", "map", "the base's", "Variables to add or replace."),
         Key::new("workdir", "path", "the base's", "The working directory."),
@@ -105,7 +115,12 @@ const COMMIT: Options = Options {
         Key::new("compression", "text", "\"gzip\"", "\"gzip\" or \"none\"."),
         Key::new("compression_level", "number 1 to 9", "3", "1 is fast, 9 is small."),
         Key::new("squash", "true or false", "false", "One layer of all."),
-        Key::new("source_date_epoch", "number", "none", "Seconds since 1970; nothing is younger: same content, same digest."),
+        Key::new(
+            "source_date_epoch",
+            "number",
+            "none",
+            "Seconds since 1970; nothing is younger: same content, same digest.",
+        ),
     ],
 };
 
@@ -142,7 +157,12 @@ impl FromOptions for Commit {
             "none" => Compression::None,
             _ => return Err(opts.at().key("compression").wrong("must be \"gzip\" or \"none\"")),
         };
-        Ok(Self { changes, compression, squash: opts.or("squash", false)?, source_date_epoch: opts.take("source_date_epoch")? })
+        Ok(Self {
+            changes,
+            compression,
+            squash: opts.or("squash", false)?,
+            source_date_epoch: opts.take("source_date_epoch")?,
+        })
     }
 }
 
@@ -214,7 +234,12 @@ fn prune(call: &Call<'_>) -> Result<serde_json::Value> {
     Ok(json!({ "blobs": pruned.blobs, "bytes": pruned.bytes, "layers": pruned.layers }))
 }
 
-fn save(call: &Call<'_>, reference: String, path: PathBuf, options: OrEmpty<Save>) -> Result<serde_json::Value> {
+fn save(
+    call: &Call<'_>,
+    reference: String,
+    path: PathBuf,
+    options: OrEmpty<Save>,
+) -> Result<serde_json::Value> {
     let saved = image::save(call.session(), &reference, &path, options.0.0.as_deref())?;
     Ok(json!({
         "path": saved.path.display().to_string(), "tag": saved.tag, "digest": saved.digest, "size": saved.size,

@@ -64,10 +64,13 @@
 //! a line in the list of [`handles`]: the common verbs (`id kind name inspect close keep is_open`, `==`, `!=`,
 //! printing) come with it.
 //!
+//! A type that is a value and no handle (an image builder) is `script_value!(Image, "Image")` and a line in
+//! [`handles::VALUES`].
+//!
 //! [`Call::invoke`]: crate::script::call::Call::invoke
 //! [`Call::invalid`]: crate::script::call::Call::invalid
 //! [`FromScript`]: crate::script::convert::FromScript
-//! [`IntoScript`]: crate::script::convert::IntoScript
+//! [`IntoScript`]: crate::script::returned::IntoScript
 //! [`FromOptions`]: crate::script::options::FromOptions
 
 #![expect(

@@ -7,14 +7,14 @@ use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit, Root}
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
-use crate::script::bind::handles::HandleKind;
 use crate::script::bind::ns::{id_maps, kinds_of};
 use crate::script::bind::tree::Tree;
 use crate::script::call::Call;
-use crate::script::convert::{At, Either, FromScript, IntoScript, OrEmpty, Size};
+use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
-use crate::script::native::{Binding, natives};
+use crate::script::native::natives;
 use crate::script::options::{FromOptions, Key, Options, Opts};
+use crate::script::returned::script_value;
 use rhai::{Blob, Dynamic};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -113,29 +113,7 @@ impl Kind for Process {
 #[derive(Clone, Debug)]
 pub struct ExecResult(Rc<Outcome>);
 
-impl FromScript for ExecResult {
-    fn expected() -> String {
-        "the result of a command".into()
-    }
-    fn accepts(value: &Dynamic) -> bool {
-        value.is::<Self>()
-    }
-    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
-        value.try_cast_result().map_err(|value| at.expected(&Self::expected(), &value))
-    }
-    fn type_id() -> std::any::TypeId {
-        std::any::TypeId::of::<Self>()
-    }
-}
-
-impl IntoScript for ExecResult {
-    fn returns() -> String {
-        "ExecResult".into()
-    }
-    fn into_script(self) -> Dynamic {
-        Dynamic::from(self)
-    }
-}
+script_value!(ExecResult, "ExecResult");
 
 impl FromScript for Command {
     fn expected() -> String {
@@ -577,15 +555,4 @@ fn show(_: &Call<'_>, result: ExecResult) -> Result<String> {
         proc::process::show(&result.0),
         result.0.wall.as_secs_f64() * 1e3
     ))
-}
-
-/// The type of results, beside the kinds of handles: it has no verbs in common with them.
-pub(super) const RESULT: HandleKind = HandleKind {
-    name: "ExecResult",
-    set_type: set_types,
-    verbs: &Binding { name: "ExecResult", doc: &[], natives: &[] },
-};
-
-fn set_types(module: &mut rhai::Module) {
-    module.set_custom_type::<ExecResult>("ExecResult");
 }

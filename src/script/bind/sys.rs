@@ -2,8 +2,9 @@
 
 use crate::error::{Result, SysContext};
 use crate::script::call::{Call, Outcome};
-use crate::script::convert::{self, Int};
+use crate::script::convert::Int;
 use crate::script::native::natives;
+use crate::script::returned;
 use rhai::{Array, Dynamic, EvalAltResult, Position};
 use serde_json::json;
 use std::time::{Duration, Instant, SystemTime};
@@ -109,7 +110,7 @@ fn log(call: &Call<'_>, value: Dynamic) -> Result<()> {
 }
 
 fn emit(call: &Call<'_>, value: Dynamic) -> Result<()> {
-    call.shell().write_out(format!("{}\n", convert::to_json(&value)).as_bytes());
+    call.shell().write_out(format!("{}\n", returned::to_json(&value)).as_bytes());
     Ok(())
 }
 

@@ -1,0 +1,112 @@
+//! The machine as outside tools see it: what there is before and after a run.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long the kernel may take to let go of what was ended: network namespaces are taken down in the background.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was there at one moment, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    lines: BTreeSet<String>,
+}
+
+/// One program of the machine, and what it prints, a line each, after a word that says what it is.
+#[expect(clippy::disallowed_methods, reason = "outside tools look at the result")]
+fn tool(what: &str, program: &str, args: &[&str]) -> Vec<String> {
+    let output =
+        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    // lsns and findmnt end with 1 where there is nothing to show.
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| format!("{what} {}", line.trim())).collect()
+}
+
+impl Machine {
+    /// Looks, with `findmnt`, `ip`, `lsns` and the file system, and at the state folders in `state`.
+    pub(crate) fn look(state: &Path) -> Self {
+        let mut lines = BTreeSet::new();
+        lines.extend(tool("mount", "findmnt", &["-rno", "TARGET,FSTYPE"]));
+        lines.extend(tool("link", "ip", &["-o", "-br", "link"]).into_iter().map(|line| {
+            // The name alone: the state of others' links changes by itself.
+            line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+        }));
+        lines.extend(tool("route", "ip", &["-o", "route"]));
+        lines.extend(
+            tool("namespace", "lsns", &["-rno", "NS,TYPE,COMMAND"])
+                .into_iter()
+                .filter(|line| line.contains("cshell") || line.contains("busybox") || line.contains("httpd")),
+        );
+        lines.extend(
+            groups(Path::new("/sys/fs/cgroup")).into_iter().map(|path| format!("cgroup {}", path.display())),
+        );
+        lines.extend(processes());
+        lines.extend(files(state));
+        Self { lines }
+    }
+
+    /// Fails with what is there now and was not before, once the kernel has had time to let go.
+    #[track_caller]
+    pub(crate) fn same_as_before(&self, state: &Path, after: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = Self::look(state);
+            let more: Vec<&String> = now.lines.difference(&self.lines).collect();
+            if more.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind after {after}: {more:#?}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The groups whose name says that they are ours: others' come and go.
+fn groups(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name().to_string_lossy().starts_with("cshell-") {
+                found.push(entry.path());
+            }
+            found.extend(groups(&entry.path()));
+        }
+    }
+    found
+}
+
+/// The processes that a run may have started: in a group of ours, or keeping namespaces.
+fn processes() -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        if entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
+            && (read("cgroup").contains("/cshell-") || read("comm").starts_with("cshell"))
+        {
+            found.push(format!("process {} {}", entry.file_name().to_string_lossy(), read("comm").trim()));
+        }
+    }
+    found
+}
+
+/// The files in the state folders. The empty folders of the store itself are part of it.
+fn files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let below = files(&path);
+            let scratch =
+                path.parent().is_some_and(|parent| parent.ends_with("scratch") || parent.ends_with("run"));
+            if scratch && below.is_empty() {
+                found.push(format!("folder {}", path.display()));
+            }
+            found.extend(below);
+        } else {
+            found.push(format!("file {}", path.display()));
+        }
+    }
+    found
+}
