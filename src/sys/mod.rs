@@ -9,6 +9,7 @@ pub mod clone;
 pub mod fault;
 pub mod file;
 pub mod holder;
+pub mod inode;
 pub mod mount;
 pub mod nsfd;
 pub mod process;
