@@ -16,8 +16,8 @@ pub mod process;
 mod raw;
 pub mod record;
 pub mod signal;
-pub mod tty;
 pub mod socket;
+pub mod tty;
 
 pub use nix::errno::Errno;
 use std::fmt;

@@ -8,7 +8,6 @@ use crate::runtime::fs::walk;
 use crate::sys::inode::Stat;
 use crate::sys::{Errno, file, inode};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,8 +17,7 @@ const OP: &str = "fs::diff";
 const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
 
 /// How a path differs from the layers below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// It is new.
     Added,
@@ -29,8 +27,20 @@ pub enum ChangeKind {
     Deleted,
 }
 
+impl ChangeKind {
+    /// Its name in scripts: `added`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Modified => "modified",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// A path that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// From the root of the overlay, beginning with `/`.
     pub path: PathBuf,

@@ -46,9 +46,9 @@ fn refuse_inside(op: &'static str, from: &Path, to: &Path) -> Result<()> {
     let whole = |path: &Path| std::path::absolute(path).and_then(std::fs::canonicalize);
     let from = whole(from).map_err(cannot_io(op, "resolve", from))?;
     // What is not there yet is judged by the folder that will hold it.
-    let target = to.ancestors().find_map(|part| {
-        whole(if part.as_os_str().is_empty() { Path::new(".") } else { part }).ok()
-    });
+    let target = to
+        .ancestors()
+        .find_map(|part| whole(if part.as_os_str().is_empty() { Path::new(".") } else { part }).ok());
     match target {
         Some(target) if target.starts_with(&from) => {
             let what = format!("{} lies inside {}", to.display(), from.display());
@@ -108,11 +108,7 @@ fn copy_one(op: &'static str, from: &Path, to: &Path, found: &Stat, chmod: Optio
 }
 
 /// Makes a link or a node, in place of what may be there.
-fn make_anew(
-    op: &'static str,
-    to: &Path,
-    make: impl Fn(&Path) -> crate::sys::Result<()>,
-) -> Result<()> {
+fn make_anew(op: &'static str, to: &Path, make: impl Fn(&Path) -> crate::sys::Result<()>) -> Result<()> {
     match make(to) {
         Err(source) if source.errno() == Errno::EEXIST => {
             file::unlinkat(CWD, to, false).map_err(cannot(op, "replace", to))?;

@@ -28,7 +28,9 @@ pub struct Dir {
 pub fn temp_dir(session: &Session, size: Option<u64>) -> Result<(HandleId, Rc<Dir>)> {
     if size == Some(0) {
         let what = "the size 0 would be no limit at all";
-        return Err(Error::new(ErrorKind::InvalidArgument, OP, what).hint("leave it out for a folder on disk"));
+        return Err(
+            Error::new(ErrorKind::InvalidArgument, OP, what).hint("leave it out for a folder on disk")
+        );
     }
     let scratch = private::scratch(session, OP)?;
     let path = scratch.join(format!("dir-{}", session.serial()));

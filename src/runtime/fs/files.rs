@@ -319,8 +319,7 @@ fn own(shown: &Path, dir: impl std::os::fd::AsFd, name: &Path, uid: u32, gid: Op
     if (held.uid, held.gid) == (uid, gid) {
         return Ok(());
     }
-    let what =
-        format!("{} belongs to {}:{} and not to {uid}:{gid}", shown.display(), held.uid, held.gid);
+    let what = format!("{} belongs to {}:{} and not to {uid}:{gid}", shown.display(), held.uid, held.gid);
     Err(Error::new(ErrorKind::Unsupported, OP, what).path(shown))
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +14,7 @@ pub struct MountInfo {
     /// The id of the mount that it is mounted on.
     pub parent: u64,
     /// Where it is attached.
+    #[serde(serialize_with = "lossy")]
     pub target: PathBuf,
     /// What is mounted: a device, or a name that whoever mounted it chose.
     pub source: String,
@@ -21,6 +22,7 @@ pub struct MountInfo {
     #[serde(rename = "type")]
     pub kind: String,
     /// The folder of the file system that is its root: not `/` for a bind mount.
+    #[serde(serialize_with = "lossy")]
     pub root: PathBuf,
     /// The options of the mount.
     pub options: Vec<String>,
@@ -30,12 +32,17 @@ pub struct MountInfo {
     pub propagation: String,
 }
 
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
 /// The mounts that this thread sees, or those that the process `pid` sees; later ones cover earlier ones.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when there is no such process.
 pub fn list(op: &'static str, pid: Option<i32>) -> Result<Vec<MountInfo>> {
-    let path = pid.map_or_else(|| "/proc/thread-self/mountinfo".into(), |pid| format!("/proc/{pid}/mountinfo"));
+    let path =
+        pid.map_or_else(|| "/proc/thread-self/mountinfo".into(), |pid| format!("/proc/{pid}/mountinfo"));
     let text = std::fs::read(&path).context(op, format!("cannot read {path}"))?;
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines

@@ -150,7 +150,8 @@ struct Wanted {
 impl Wanted {
     fn new(options: &[String]) -> Self {
         let mut wanted = Self { attributes: Attr::empty(), held: Held::empty(), data: Vec::new() };
-        for option in options.iter().flat_map(|text| text.split(',')).filter(|text| !DEFAULTS.contains(text)) {
+        for option in options.iter().flat_map(|text| text.split(',')).filter(|text| !DEFAULTS.contains(text))
+        {
             match FLAGS.iter().find(|(name, _, _)| *name == option) {
                 Some((_, attribute, held)) => {
                     wanted.attributes |= *attribute;
@@ -168,14 +169,19 @@ fn clone(op: &'static str, spec: &MountSpec, wanted: &Wanted) -> Result<OwnedFd>
     let invalid = |what: String| Error::new(ErrorKind::InvalidArgument, op, what);
     let Some(source) = &spec.source else { return Err(invalid("a bind mount needs a source".into())) };
     if let Some(unknown) = wanted.data.first() {
-        return Err(invalid(format!("a bind mount has no option {unknown:?}"))
-            .hint("it takes ro, nosuid, nodev, noexec, noatime, nodiratime, relatime, strictatime, nosymfollow"));
+        return Err(invalid(format!("a bind mount has no option {unknown:?}")).hint(
+            "it takes ro, nosuid, nodev, noexec, noatime, nodiratime, relatime, strictatime, nosymfollow",
+        ));
     }
     let recursive = spec.kind == "rbind";
     let tree = mount::clone_tree(CWD, source, recursive).map_err(|error| {
         let unbindable = error.errno() == Errno::EINVAL;
         let error = Error::sys(op, format!("source: cannot bind {}", source.display()), error).path(source);
-        if unbindable { error.hint("it lies on an unbindable mount, or in another mount namespace") } else { error }
+        if unbindable {
+            error.hint("it lies on an unbindable mount, or in another mount namespace")
+        } else {
+            error
+        }
     })?;
     mount::set_attributes(&tree, u64::from(wanted.attributes.bits()), libc::MS_PRIVATE, recursive)
         .context(op, format!("cannot set the options of {}", source.display()))?;
@@ -222,7 +228,9 @@ fn refused(op: &'static str, spec: &MountSpec, context: &FsContext, source: SysE
     let error = Error::sys(op, format!("the kernel refuses the mount of {}{words}", spec.kind), source)
         .path(spec.source.as_ref().unwrap_or(&spec.target));
     match errno {
-        Errno::EPERM => error.hint("it takes CAP_SYS_ADMIN, over the pid or network namespace that it shows as well"),
+        Errno::EPERM => {
+            error.hint("it takes CAP_SYS_ADMIN, over the pid or network namespace that it shows as well")
+        }
         Errno::ENOTBLK => error.hint("the source must be a block device"),
         _ => error,
     }
@@ -253,9 +261,15 @@ fn attach(
         .collect();
     let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, op, what).path(target));
     if !missing.is_empty() {
-        return unsupported(format!("the kernel does not hold {} for {}", missing.join(","), target.display()));
+        return unsupported(format!(
+            "the kernel does not hold {} for {}",
+            missing.join(","),
+            target.display()
+        ));
     }
-    if let Some(size) = spec.size.filter(|size| found.size.saturating_sub(*size) >= found.block || found.size < *size) {
+    if let Some(size) =
+        spec.size.filter(|size| found.size.saturating_sub(*size) >= found.block || found.size < *size)
+    {
         let (asked, held) = (show_bytes(size), show_bytes(found.size));
         return unsupported(format!("the kernel holds the size {held} and not {asked}"));
     }
@@ -270,7 +284,9 @@ fn attach(
 pub fn umount(session: &Session, target: &Path) -> Result<()> {
     const OP: &str = "fs::umount";
     let resolved = self::target(OP, target)?;
-    if let Some(id) = session.live().into_iter().map(|live| live.id).find(|id| stands_for(session, *id, &resolved)) {
+    if let Some(id) =
+        session.live().into_iter().map(|live| live.id).find(|id| stands_for(session, *id, &resolved))
+    {
         return session.close_handle(id);
     }
     let found = file::identify(CWD, &resolved).context(OP, format!("cannot examine {}", target.display()))?;
@@ -281,9 +297,7 @@ pub fn umount(session: &Session, target: &Path) -> Result<()> {
             format!("{} was not mounted by this session", target.display()),
         )
         .hint("only what fs::mount and its like made is unmounted; a folder of fs::temp_dir is closed"),
-        false => {
-            Error::new(ErrorKind::NotFound, OP, format!("nothing is mounted at {}", target.display()))
-        }
+        false => Error::new(ErrorKind::NotFound, OP, format!("nothing is mounted at {}", target.display())),
     };
     Err(error.path(target))
 }
@@ -333,13 +347,17 @@ pub fn propagation(session: &Session, path: &Path, name: &str, recursive: bool) 
         let listed = mountinfo::list(OP, None)?;
         let held = listed.iter().rev().find(|mount| mount.target == path).map(|mount| &mount.propagation);
         // A slave without a master is private.
-        let fits = |held: &str| held.split(' ').any(|word| word == name) || (name == "slave" && held == "private");
+        let fits =
+            |held: &str| held.split(' ').any(|word| word == name) || (name == "slave" && held == "private");
         match held {
-            Some(held) if fits(held) => {
-                Ok(Done { value: (), object: Object::Nothing, effect: format!("{} is {held}", path.display()) })
-            }
+            Some(held) if fits(held) => Ok(Done {
+                value: (),
+                object: Object::Nothing,
+                effect: format!("{} is {held}", path.display()),
+            }),
             _ => {
-                let what = format!("{} is {} and not {name}", path.display(), held.map_or("no mount", |held| held));
+                let what =
+                    format!("{} is {} and not {name}", path.display(), held.map_or("no mount", |held| held));
                 Err(Error::new(ErrorKind::Unsupported, OP, what).path(&path))
             }
         }
@@ -357,7 +375,8 @@ impl Handle for Mount {
     }
 
     fn line(&self) -> String {
-        let options = if self.options.is_empty() { String::new() } else { format!(" ({})", self.options.join(",")) };
+        let options =
+            if self.options.is_empty() { String::new() } else { format!(" ({})", self.options.join(",")) };
         format!("Mount {} on {}{options}", self.source, self.target.display())
     }
 
@@ -384,7 +403,13 @@ mod tests {
 
     #[test]
     fn options_of_the_mount_are_told_from_those_of_the_file_system() {
-        let wanted = Wanted::new(&["ro,nosuid".into(), "rw".into(), "size=1m".into(), "noatime".into(), "newinstance".into()]);
+        let wanted = Wanted::new(&[
+            "ro,nosuid".into(),
+            "rw".into(),
+            "size=1m".into(),
+            "noatime".into(),
+            "newinstance".into(),
+        ]);
         assert_eq!(
             wanted.attributes,
             Attr::MOUNT_ATTR_RDONLY | Attr::MOUNT_ATTR_NOSUID | Attr::MOUNT_ATTR_NOATIME

@@ -1,6 +1,11 @@
 //! The verbs that every handle has: `id kind name inspect() close() keep() is_open`, `==`, `!=`, and printing.
 
 use crate::error::Result;
+use crate::runtime::fs::dir::Dir;
+use crate::runtime::fs::mounts::Mount;
+use crate::runtime::fs::overlay::Overlay;
+use crate::runtime::net::Veth;
+use crate::runtime::ns::NsSet;
 use crate::script::call::Call;
 use crate::script::handle::{Held, Kind};
 use crate::script::native::{Binding, natives};
@@ -8,7 +13,8 @@ use rhai::{Dynamic, Module};
 use std::marker::PhantomData;
 
 /// The kinds of handles. A new kind is one line here.
-pub const KINDS: &[HandleKind] = &[];
+pub const KINDS: &[HandleKind] =
+    &[kind::<NsSet>(), kind::<Overlay>(), kind::<Mount>(), kind::<Dir>(), kind::<Veth>()];
 
 /// A kind of handle, as the engine registers it.
 #[derive(Clone, Copy, Debug)]

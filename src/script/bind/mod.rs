@@ -75,10 +75,15 @@
     reason = "a native owns its arguments: they were made for this call"
 )]
 
+pub mod fs;
+pub mod fs_options;
 pub mod handles;
+pub mod net;
+pub mod ns;
+pub mod path;
 pub mod sys;
 
 use crate::script::native::Binding;
 
 /// Every module of native functions, in the order of the help.
-pub const BINDINGS: &[Binding] = &[sys::SYS];
+pub const BINDINGS: &[Binding] = &[sys::SYS, fs::FS, net::NET];
