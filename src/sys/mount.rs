@@ -199,6 +199,41 @@ pub fn detach(target: &Path) -> Result<()> {
     )
 }
 
+/// What `statvfs` says of the file system at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The flags of the mount, such as read-only.
+    pub flags: rustix::fs::StatVfsMountFlags,
+    /// The size of the file system in bytes.
+    pub size: u64,
+    /// The size of a block, which the size is a multiple of.
+    pub block: u64,
+}
+
+impl crate::sys::Outcome for Usage {
+    fn show(&self) -> String {
+        format!("{{{:?}, {} bytes}}", self.flags, self.size)
+    }
+}
+
+/// Reads the flags and the size of the file system that `path` lies on.
+///
+/// # Errors
+/// The failed `statfs`.
+pub fn usage(path: &Path) -> Result<Usage> {
+    call(
+        "statfs",
+        || format!("{path:?}"),
+        || {
+            rustix::fs::statvfs(path).map(|found| Usage {
+                flags: found.f_flag,
+                size: found.f_blocks.saturating_mul(found.f_frsize),
+                block: found.f_frsize,
+            })
+        },
+    )
+}
+
 /// Whether `errno` from `fsopen` or `mount` means that the kernel lacks the file system.
 #[must_use]
 pub fn is_missing(errno: Errno) -> bool {

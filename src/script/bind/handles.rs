@@ -1,6 +1,14 @@
 //! The verbs that every handle has: `id kind name inspect() close() keep() is_open`, `==`, `!=`, and printing.
 
 use crate::error::Result;
+use crate::runtime::cgroup::Cgroup;
+use crate::runtime::fs::dir::Dir;
+use crate::runtime::fs::mounts::Mount;
+use crate::runtime::fs::overlay::Overlay;
+use crate::runtime::image::Image;
+use crate::runtime::net::Veth;
+use crate::runtime::ns::NsSet;
+use crate::runtime::proc::Process;
 use crate::script::call::Call;
 use crate::script::handle::{Held, Kind};
 use crate::script::native::{Binding, natives};
@@ -9,11 +17,14 @@ use std::marker::PhantomData;
 
 /// The kinds of handles. A new kind is one line here.
 pub const KINDS: &[HandleKind] = &[
-    kind::<crate::runtime::ns::NsSet>(),
-    kind::<crate::runtime::cgroup::Cgroup>(),
-    kind::<crate::runtime::fs::overlay::Overlay>(),
-    kind::<crate::runtime::proc::Process>(),
-    kind::<crate::runtime::image::Image>(),
+    kind::<NsSet>(),
+    kind::<Cgroup>(),
+    kind::<Overlay>(),
+    kind::<Mount>(),
+    kind::<Dir>(),
+    kind::<Veth>(),
+    kind::<Process>(),
+    kind::<Image>(),
 ];
 
 /// Tells the engine the name of a type that is a value, no handle: `|module| { module.set_custom_type::<Image>("Image"); }`.

@@ -79,9 +79,13 @@
 )]
 
 pub mod cgroup;
+pub mod fs;
+pub mod fs_options;
 pub mod handles;
 pub mod image;
+pub mod net;
 pub mod ns;
+pub mod path;
 pub mod proc;
 pub mod sys;
 pub mod tree;
@@ -89,4 +93,5 @@ pub mod tree;
 use crate::script::native::Binding;
 
 /// Every module of native functions, in the order of the help.
-pub const BINDINGS: &[Binding] = &[ns::NS, cgroup::CGROUP, proc::PROC, image::IMAGE, sys::SYS];
+pub const BINDINGS: &[Binding] =
+    &[ns::NS, cgroup::CGROUP, fs::FS, net::NET, proc::PROC, image::IMAGE, sys::SYS];

@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::runtime::fs::overlay::Overlay;
+use crate::script::bind::path::PathArg;
 use crate::script::convert::{At, FromScript};
-use crate::script::handle::{Kind, Open};
+use crate::script::handle::Open;
 use rhai::Dynamic;
 use std::path::PathBuf;
 
@@ -16,23 +17,16 @@ pub struct Tree {
     pub writable: bool,
 }
 
-impl Kind for Overlay {
-    const NAME: &'static str = "Overlay";
-}
-
 impl FromScript for Tree {
     fn expected() -> String {
-        "a path or an Overlay".into()
+        PathArg::expected()
     }
     fn accepts(value: &Dynamic) -> bool {
-        PathBuf::accepts(value) || Open::<Overlay>::accepts(value)
+        PathArg::accepts(value)
     }
     fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
-        if PathBuf::accepts(&value) {
-            return Ok(Self { path: PathBuf::from_script(value, at)?, writable: false });
-        }
         if !Open::<Overlay>::accepts(&value) {
-            return Err(at.expected(&Self::expected(), &value));
+            return Ok(Self { path: PathArg::from_script(value, at)?.0, writable: false });
         }
         let overlay = Open::<Overlay>::from_script(value, at)?;
         Ok(Self { path: overlay.merged.clone(), writable: overlay.upperdir.is_some() })

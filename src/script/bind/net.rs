@@ -1,0 +1,392 @@
+//! `net`: links between network namespaces, and what is reached over them.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::net::{
+    self, EndFacts, EndSpec, HttpOptions, HttpResponse, LinkInfo, Netns, Veth, VethSpec,
+};
+use crate::runtime::ns::Kind as NsKind;
+use crate::runtime::ns::NsSet;
+use crate::runtime::session::HandleId;
+use crate::script::call::Call;
+use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
+use crate::script::handle::{Held, Kind, Open};
+use crate::script::native::natives;
+use crate::script::options::{FromOptions, Key, Options, Opts};
+use rhai::{Blob, Dynamic, Map};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Kind for Veth {
+    const NAME: &'static str = "Veth";
+}
+
+natives! {
+    /// Links between network namespaces, their addresses and routes, and a small client for what is reached over them.
+    ///
+    /// A call with an `Ns` works inside its network namespace, which it must have of its own; without one it works in
+    /// the program's. Netlink is spoken in process: no `ip` command is needed.
+    pub const NET = "net";
+
+    /// Makes two connected links, each end in a namespace of its own, with addresses and up; `lo` is brought up as well.
+    ///
+    /// The peer is born in its namespace. What is set is read back. Both ends go with the handle, or with a namespace
+    /// that one of them is in.
+    /// Errors: `invalid_argument` for a name over 15 bytes or a bad address, before anything is made;
+    /// `already_exists` for a name or address that is taken; `permission_denied` without CAP_NET_ADMIN.
+    /// See veth(4), ip-link(8).
+    fn "net::veth"(options: OrEmpty<VethSpec>) -> Held<Veth> = veth;
+    /// The links of a namespace, or of the program's, in the order of their indexes.
+    ///
+    /// A list of maps: `name index type mac mtu up running addr peer`; `addr` is a list such as `["10.9.0.1/24"]`,
+    /// `running` says that both ends of the wire are up, `peer` is the index of the other end of a veth. See ip-link(8).
+    fn "net::links"(ns: Option<NetnsArg>) -> Vec<serde_json::Value> = links;
+    /// The unicast routes of the main table of a namespace, or of the program's, IPv4 first.
+    ///
+    /// A list of maps: `dst` (`"default"` or a network), `via` (or `()`), `dev`, `family` (4 or 6). See ip-route(8).
+    fn "net::routes"(ns: Option<NetnsArg>) -> Vec<serde_json::Value> = routes;
+    /// Gives a link inside a namespace an address with its prefix, such as `"10.9.0.2/24"`. It goes with the namespace.
+    ///
+    /// Errors: `not_found` for no such link; `already_exists`; `invalid_argument` for a bad address. Needs
+    /// CAP_NET_ADMIN in the namespace. Links of the program's own namespace get their addresses from `net::veth`.
+    fn "net::addr"(ns: NetnsArg, dev: String, addr: String) = addr;
+    /// Brings a link inside a namespace up.
+    ///
+    /// Errors: `not_found` for no such link. Needs CAP_NET_ADMIN in the namespace.
+    fn "net::up"(ns: NetnsArg, dev: String) = up;
+    /// Brings a link inside a namespace down. Its routes go.
+    ///
+    /// Errors: `not_found` for no such link. Needs CAP_NET_ADMIN in the namespace.
+    fn "net::down"(ns: NetnsArg, dev: String) = down;
+    /// Adds a route inside a namespace: `dst` is `"default"` or a network such as `"10.0.0.0/8"`. Returns it as a map.
+    ///
+    /// Errors: `not_found` when no link reaches `via`; `already_exists`; `invalid_argument` for a bad address. Needs
+    /// CAP_NET_ADMIN in the namespace; the route goes with it. See ip-route(8).
+    fn "net::route"(ns: NetnsArg, dst: String, options: RouteOptions) -> serde_json::Value = route;
+    /// Waits until a TCP port accepts connections. Returns the seconds that it took.
+    ///
+    /// `place` is an `Ns`, to connect inside it, or a host to connect to from here: an address, or a name in
+    /// `/etc/hosts`. Stopped by Ctrl-C.
+    /// Errors: `timeout`, with why the last try failed.
+    fn "net::wait_port"(place: Either<NetnsArg, String>, port: u16, options: OrEmpty<WaitOptions>) -> f64 = wait_port;
+    /// Fetches a page over HTTP/1.1: `net::http_get(url, #{…})` from here, `net::http_get(ns, url, #{…})` inside a
+    /// namespace.
+    ///
+    /// Returns a map: `status`, `ok` (200 to 299), `headers` (names in lower case; those given twice are joined by
+    /// `", "`), `body` (text, with U+FFFD for bytes that are none), `body_bytes` (blob). A status such as 404 is no error,
+    /// and redirects are not followed.
+    /// Errors: `not_found` when nothing listens; `timeout`; `limit_reached` for a body over `max_bytes`; `corrupt` for an
+    /// answer that is not HTTP; `unsupported` for https.
+    fn "net::http_get"(place: Either<NetnsArg, String>, url: Option<Either<HttpOptions, String>>, options: Option<HttpOptions>) -> Map = http_get;
+
+    /// The first address of the first end, with its prefix: `"10.9.0.1/24"`, or `()`.
+    get "Veth.addr"(link: Open<Veth>) -> Option<String> = veth_addr;
+    /// All addresses of the first end as a list, also those that the kernel gave it.
+    get "Veth.addresses"(link: Open<Veth>) -> Vec<String> = veth_addresses;
+    /// The hardware address of the first end.
+    get "Veth.mac"(link: Open<Veth>) -> Option<String> = veth_mac;
+    /// The index of the first end in its namespace.
+    get "Veth.ifindex"(link: Open<Veth>) -> u32 = veth_ifindex;
+    /// The size of the largest packet in bytes.
+    get "Veth.mtu"(link: Open<Veth>) -> u32 = veth_mtu;
+    /// The inode of the network namespace of the first end.
+    get "Veth.netns"(link: Open<Veth>) -> u64 = veth_netns;
+    /// The other end as a map: `name addr addresses mac ifindex mtu netns`.
+    get "Veth.peer"(link: Open<Veth>) -> serde_json::Value = veth_peer;
+}
+
+/// A set of namespaces with a network namespace of its own.
+#[derive(Clone, Debug)]
+pub struct NetnsArg(pub Netns);
+
+impl FromScript for NetnsArg {
+    fn expected() -> String {
+        Held::<NsSet>::expected()
+    }
+    fn accepts(value: &Dynamic) -> bool {
+        Held::<NsSet>::accepts(value)
+    }
+    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
+        let set = Open::<NsSet>::from_script(value, at)?;
+        let kind = NsKind::of_name("net").filter(|kind| set.kinds.has(kind.name));
+        let Some(kind) = kind else {
+            let what = format!("has no network namespace of its own (its kinds: {})", set.kinds);
+            return Err(at.wrong(what).hint("add \"net\" to the kinds of ns::new"));
+        };
+        Netns::new(at.call().op(), set.open(kind)?, crate::runtime::session::Handle::name(&*set)).map(Self)
+    }
+}
+
+const END_KEYS: [Key; 5] = [
+    Key::new("name", "text", "chosen free; \"eth0\" inside an ns", "The name of this end, at most 15 bytes."),
+    Key::new("ns", "Ns", "the program's namespace", "The namespaces in whose network this end lives."),
+    Key::new("addr", "text or list of text", "none", "Its addresses with their prefixes: \"10.9.0.1/24\"."),
+    Key::new("mtu", "number of bytes", "the other end's, or 1500", "The size of its largest packet."),
+    Key::new("mac", "text", "random", "Its hardware address: \"02:00:00:00:00:01\"."),
+];
+const PEER: Options = Options { of: "net::veth peer", open: None, keys: &END_KEYS };
+const VETH: Options = Options {
+    of: "net::veth",
+    open: None,
+    keys: &{
+        let [name, ns, addr, mtu, mac] = END_KEYS;
+        [
+            name,
+            ns,
+            addr,
+            mtu,
+            mac,
+            Key::new("peer", "map", "an end beside the program", "The other end.").map(&PEER),
+        ]
+    },
+};
+
+impl FromOptions for VethSpec {
+    const OPTIONS: &'static Options = &VETH;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        let peer = opts.take::<PeerSpec>("peer")?.map_or_else(EndSpec::default, |peer| peer.0);
+        Ok(Self { end: end(opts)?, peer })
+    }
+}
+
+struct PeerSpec(EndSpec);
+
+impl FromOptions for PeerSpec {
+    const OPTIONS: &'static Options = &PEER;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        end(opts).map(Self)
+    }
+}
+
+fn end(opts: &mut Opts<'_, '_>) -> Result<EndSpec> {
+    let addr = match opts.take::<Either<String, Vec<String>>>("addr")? {
+        None => Vec::new(),
+        Some(Either::Left(one)) => vec![one],
+        Some(Either::Right(list)) => list,
+    };
+    let ns = opts.take::<NetnsArg>("ns")?.map(|ns| ns.0);
+    Ok(EndSpec { name: opts.take("name")?, ns, addr, mtu: opts.take("mtu")?, mac: opts.take("mac")? })
+}
+
+/// Where a route leads through.
+#[derive(Debug)]
+struct RouteOptions {
+    via: String,
+}
+
+const ROUTE: Options = Options {
+    of: "net::route",
+    open: None,
+    keys: &[Key::new("via", "text", "", "The address of the neighbour to send through: \"10.9.0.1\".")],
+};
+
+impl FromOptions for RouteOptions {
+    const OPTIONS: &'static Options = &ROUTE;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        Ok(Self { via: opts.need("via")? })
+    }
+}
+
+/// What to wait for, and how long.
+#[derive(Debug)]
+struct WaitOptions {
+    host: Option<String>,
+    timeout: Duration,
+}
+
+const WAIT: Options = Options {
+    of: "net::wait_port",
+    open: None,
+    keys: &[
+        Key::new("host", "text", "\"127.0.0.1\"", "The host to connect to from inside the Ns."),
+        Key::new("timeout", "duration", "\"10s\"", "How long to wait at most."),
+    ],
+};
+
+impl FromOptions for WaitOptions {
+    const OPTIONS: &'static Options = &WAIT;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        Ok(Self { host: opts.take("host")?, timeout: opts.or("timeout", Duration::from_secs(10))? })
+    }
+}
+
+const HTTP: Options = Options {
+    of: "net::http_get",
+    open: None,
+    keys: &[
+        Key::new("timeout", "duration", "\"5s\"", "How long everything may take together."),
+        Key::new("headers", "map of text", "none", "Headers beside those that are always sent."),
+        Key::new("max_bytes", "size", "\"16MiB\"", "How large the body may be."),
+    ],
+};
+
+impl FromOptions for HttpOptions {
+    const OPTIONS: &'static Options = &HTTP;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        let default = Self::default();
+        let headers: BTreeMap<String, String> = opts.or("headers", BTreeMap::new())?;
+        let most = opts.take::<Size>("max_bytes")?;
+        Ok(Self {
+            timeout: opts.or("timeout", default.timeout)?,
+            headers: headers.into_iter().collect(),
+            max_bytes: most.map_or(default.max_bytes, |most| usize::try_from(most.0).unwrap_or(usize::MAX)),
+        })
+    }
+}
+
+fn veth(call: &Call<'_>, spec: OrEmpty<VethSpec>) -> Result<(HandleId, Rc<Veth>)> {
+    net::veth(call.session(), spec.0)
+}
+
+fn links(_: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
+    Ok(net::links(ns.as_ref().map(|ns| &ns.0))?.iter().map(link_json).collect())
+}
+
+fn routes(_: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
+    Ok(net::routes(ns.as_ref().map(|ns| &ns.0))?.iter().map(route_json).collect())
+}
+
+fn addr(call: &Call<'_>, ns: NetnsArg, dev: String, addr: String) -> Result<()> {
+    net::addr(call.session(), &ns.0, &dev, &addr)
+}
+
+fn up(call: &Call<'_>, ns: NetnsArg, dev: String) -> Result<()> {
+    net::up(call.session(), &ns.0, &dev)
+}
+
+fn down(call: &Call<'_>, ns: NetnsArg, dev: String) -> Result<()> {
+    net::down(call.session(), &ns.0, &dev)
+}
+
+fn route(call: &Call<'_>, ns: NetnsArg, dst: String, options: RouteOptions) -> Result<serde_json::Value> {
+    net::route(call.session(), &ns.0, &dst, &options.via).map(|route| route_json(&route))
+}
+
+fn wait_port(
+    call: &Call<'_>,
+    place: Either<NetnsArg, String>,
+    port: u16,
+    options: OrEmpty<WaitOptions>,
+) -> Result<f64> {
+    let WaitOptions { host, timeout } = options.0;
+    let took = match (place, host) {
+        (Either::Left(ns), host) => {
+            net::wait_port(Some(&ns.0), host.as_deref().unwrap_or("127.0.0.1"), port, timeout)
+        }
+        (Either::Right(host), None) => net::wait_port(None, &host, port, timeout),
+        (Either::Right(_), Some(_)) => {
+            Err(call.invalid("`host` goes with an Ns: the first argument is a host already"))
+        }
+    };
+    took.map(|took| took.as_secs_f64())
+}
+
+fn http_get(
+    call: &Call<'_>,
+    place: Either<NetnsArg, String>,
+    url: Option<Either<HttpOptions, String>>,
+    options: Option<HttpOptions>,
+) -> Result<Map> {
+    let (ns, url, options) = match (place, url, options) {
+        (Either::Left(ns), Some(Either::Right(url)), options) => (Some(ns.0), url, options),
+        (Either::Right(url), None, None) => (None, url, None),
+        (Either::Right(url), Some(Either::Left(options)), None) => (None, url, Some(options)),
+        _ => return Err(misused(call)),
+    };
+    net::http_get(ns.as_ref(), &url, &options.unwrap_or_default()).map(page)
+}
+
+fn misused(call: &Call<'_>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, call.op(), "these arguments do not go together").hint(
+        "write net::http_get(url), net::http_get(ns, url), each with a map of options after it or without",
+    )
+}
+
+fn page(answer: HttpResponse) -> Map {
+    let mut headers = Map::new();
+    for (name, value) in &answer.headers {
+        let held = headers.get(name.as_str()).map(|held| format!("{held}, {value}"));
+        headers.insert(name.as_str().into(), held.unwrap_or_else(|| value.clone()).into());
+    }
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let body: Blob = answer.body;
+    Map::from_iter([
+        ("status".into(), Dynamic::from(i64::from(answer.status))),
+        ("ok".into(), (200..300).contains(&answer.status).into()),
+        ("headers".into(), headers.into()),
+        ("body".into(), text.into()),
+        ("body_bytes".into(), Dynamic::from_blob(body)),
+    ])
+}
+
+fn link_json(link: &LinkInfo) -> serde_json::Value {
+    json!({
+        "name": link.name,
+        "index": link.index,
+        "type": link.kind,
+        "mac": link.mac.map(|mac| mac.to_string()),
+        "mtu": link.mtu,
+        "up": link.up,
+        "running": link.running,
+        "addr": addresses(link),
+        "peer": link.peer,
+    })
+}
+
+fn route_json(route: &net::Route) -> serde_json::Value {
+    json!({
+        "dst": route.dst.map_or_else(|| "default".to_owned(), |dst| dst.to_string()),
+        "via": route.via.map(|via| via.to_string()),
+        "dev": route.dev,
+        "family": if route.v6 { 6 } else { 4 },
+    })
+}
+
+fn addresses(link: &LinkInfo) -> Vec<String> {
+    link.addresses.iter().map(ToString::to_string).collect()
+}
+
+/// The first address that the user gave: the kernel gives those of the link itself.
+fn first_address(link: &LinkInfo) -> Option<String> {
+    let automatic = |addr| matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    link.addresses.iter().find(|cidr| !automatic(cidr.addr)).map(ToString::to_string)
+}
+
+fn veth_addr(_: &Call<'_>, link: Open<Veth>) -> Result<Option<String>> {
+    Ok(first_address(&link.end.link))
+}
+
+fn veth_addresses(_: &Call<'_>, link: Open<Veth>) -> Result<Vec<String>> {
+    Ok(addresses(&link.end.link))
+}
+
+fn veth_mac(_: &Call<'_>, link: Open<Veth>) -> Result<Option<String>> {
+    Ok(link.end.link.mac.map(|mac| mac.to_string()))
+}
+
+fn veth_ifindex(_: &Call<'_>, link: Open<Veth>) -> Result<u32> {
+    Ok(link.end.link.index)
+}
+
+fn veth_mtu(_: &Call<'_>, link: Open<Veth>) -> Result<u32> {
+    Ok(link.end.link.mtu)
+}
+
+fn veth_netns(_: &Call<'_>, link: Open<Veth>) -> Result<u64> {
+    Ok(link.end.netns)
+}
+
+fn veth_peer(_: &Call<'_>, link: Open<Veth>) -> Result<serde_json::Value> {
+    let EndFacts { link, netns } = &link.peer;
+    Ok(json!({
+        "name": link.name,
+        "addr": first_address(link),
+        "addresses": addresses(link),
+        "mac": link.mac.map(|mac| mac.to_string()),
+        "ifindex": link.index,
+        "mtu": link.mtu,
+        "netns": netns,
+    }))
+}
