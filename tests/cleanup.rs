@@ -34,9 +34,17 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         // The store makes its own files once; they are not leftovers of a run.
         let stage = Self { before: Machine::look(folder.path()), folder, _alone: alone };
-        let made = stage.run(&["-c", "image::prune()"], &[]);
+        let commit = "image::commit(fs::overlay(image::scratch()), \"localhost/first:1\"); image::remove(\"localhost/first:1\")";
+        let made = stage.run(&["-c", commit], &[]);
         assert_eq!(made.0, Ended::Exit(0), "{}", made.2);
         Self { before: Machine::look(stage.folder.path()), ..stage }
+    }
+
+    /// An image that was committed stays when its script fails later: that is what a commit is for.
+    fn remove_image(&self) {
+        let remove = "for image in image::list() { image::remove(image.reference); } image::prune();";
+        let (ended, _, stderr) = self.run(&["-c", remove], &[]);
+        assert_eq!(ended, Ended::Exit(0), "{stderr}");
     }
 
     #[expect(clippy::disallowed_methods, reason = "the program under test")]
@@ -114,6 +122,7 @@ fn each_failing_step_leaves_nothing() {
         for n in 1.. {
             let fault = format!("{when}:{n}");
             let (ended, _, stderr) = stage.run(&[&recipe], &[("CSHELL_FAULT", &fault)]);
+            stage.remove_image();
             stage.clean(&fault);
             if ended == Ended::Exit(0) {
                 break;
@@ -147,6 +156,7 @@ fn a_kill_at_any_step_is_reclaimed_by_gc() {
         kills += 1;
         let (ended, _, stderr) = stage.run(&["gc"], &[]);
         assert_eq!(ended, Ended::Exit(0), "gc after {steps} steps: {stderr}");
+        stage.remove_image();
         stage.clean(&format!("a kill after {steps} steps, and gc"));
     }
     assert!(kills > 10, "only {kills} kills");
@@ -203,7 +213,9 @@ fn a_thousand_commands_keep_no_descriptor() {
     let script = r#"
         let pid = sys::info().pid;
         let fds = || proc::exec(["ls", `/proc/${pid}/fd`]).lines().len();
+        // What is made once a session: its mount namespace, the holding program.
         proc::exec("true", #{ ns: ["pid", "mount"] });
+        ns::new(["uts"]).close();
         let before = fds.call();
         for n in 0..200 {
             proc::exec(["true"]);

@@ -103,9 +103,11 @@ pub trait Handle: Any + std::fmt::Debug {
 
 #[derive(Debug)]
 struct Slot {
-    handle: Rc<dyn Handle>,
+    /// The thing, until it is closed: what it holds open goes with it.
+    handle: Option<Rc<dyn Handle>>,
+    kind: &'static str,
+    name: String,
     steps: Vec<StepId>,
-    open: bool,
     made_at: Option<String>,
     closed_at: Option<String>,
 }
@@ -395,9 +397,10 @@ impl Session {
         let id = HandleId(self.serial());
         let handle = Rc::new(handle);
         let slot = Slot {
-            handle: handle.clone(),
+            kind: handle.kind(),
+            name: handle.name(),
+            handle: Some(handle.clone()),
             steps,
-            open: true,
             made_at: self.at.borrow().clone(),
             closed_at: None,
         };
@@ -438,27 +441,32 @@ impl Session {
         let Some(slot) = handles.get(&id) else {
             return Err(Error::new(ErrorKind::Internal, op, format!("there is no handle {id}")));
         };
-        if slot.open {
-            return Ok(slot.handle.clone());
+        if let Some(handle) = &slot.handle {
+            return Ok(handle.clone());
         }
         let place = slot.closed_at.as_ref().map_or_else(String::new, |at| format!(" at {at}"));
-        Err(Error::new(ErrorKind::Closed, op, format!("it was closed{place}")).subject(format!(
-            "{} {}",
-            slot.handle.kind(),
-            slot.handle.name()
-        )))
+        Err(Error::new(ErrorKind::Closed, op, format!("it was closed{place}"))
+            .subject(format!("{} {}", slot.kind, slot.name)))
     }
 
-    /// The thing behind a handle even when it is closed: for its name and last facts.
+    /// The thing behind a handle, if it is open.
     #[must_use]
     pub fn peek_handle(&self, id: HandleId) -> Option<Rc<dyn Handle>> {
-        self.handles.borrow().get(&id).map(|slot| slot.handle.clone())
+        self.handles.borrow().get(&id).and_then(|slot| slot.handle.clone())
+    }
+
+    /// The name of a thing, also after it was closed.
+    #[must_use]
+    pub fn name_of(&self, id: HandleId) -> String {
+        let handles = self.handles.borrow();
+        let Some(slot) = handles.get(&id) else { return String::new() };
+        slot.handle.as_ref().map_or_else(|| slot.name.clone(), |handle| handle.name())
     }
 
     /// Whether a handle is open.
     #[must_use]
     pub fn is_open(&self, id: HandleId) -> bool {
-        self.handles.borrow().get(&id).is_some_and(|slot| slot.open)
+        self.handles.borrow().get(&id).is_some_and(|slot| slot.handle.is_some())
     }
 
     /// Undoes what a handle stands for. Closing twice is fine.
@@ -467,7 +475,7 @@ impl Session {
     /// The first step that could not be undone; the handle stays open then.
     pub fn close_handle(&self, id: HandleId) -> Result<()> {
         let steps = match self.handles.borrow().get(&id) {
-            Some(slot) if slot.open => slot.steps.clone(),
+            Some(slot) if slot.handle.is_some() => slot.steps.clone(),
             _ => return Ok(()),
         };
         for n in steps.into_iter().rev() {
@@ -480,7 +488,8 @@ impl Session {
     /// Marks a handle as closed without undoing anything: for a process that has ended.
     pub fn mark_closed(&self, id: HandleId) {
         if let Some(slot) = self.handles.borrow_mut().get_mut(&id) {
-            slot.open = false;
+            let handle = slot.handle.take();
+            slot.name = handle.map_or_else(|| std::mem::take(&mut slot.name), |handle| handle.name());
             slot.closed_at = self.at.borrow().clone();
         }
     }
@@ -509,11 +518,11 @@ impl Session {
     #[must_use]
     pub fn live(&self) -> Vec<Live> {
         let handles = self.handles.borrow();
-        let open = handles.iter().rev().filter(|(_, slot)| slot.open);
-        open.map(|(id, slot)| Live {
+        let open = handles.iter().rev().filter_map(|(id, slot)| Some((id, slot, slot.handle.as_ref()?)));
+        open.map(|(id, slot, handle)| Live {
             id: *id,
-            kind: slot.handle.kind(),
-            line: slot.handle.line(),
+            kind: slot.kind,
+            line: handle.line(),
             at: slot.made_at.clone(),
         })
         .collect()
@@ -548,7 +557,7 @@ impl Session {
         };
         let mut errors: Vec<Error> = open.into_iter().filter_map(|n| self.undo_step(n).err()).collect();
         for slot in self.handles.borrow_mut().values_mut() {
-            slot.open = false;
+            slot.handle = None;
         }
         self.facts.borrow_mut().clear();
         let kept = self.steps.borrow().iter().any(|step| step.state == State::Kept);

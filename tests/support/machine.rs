@@ -41,7 +41,7 @@ impl Machine {
         lines.extend(
             groups(Path::new("/sys/fs/cgroup")).into_iter().map(|path| format!("cgroup {}", path.display())),
         );
-        lines.extend(processes());
+        lines.extend(processes(state));
         lines.extend(files(state));
         Self { lines }
     }
@@ -76,16 +76,41 @@ fn groups(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The processes that a run may have started: in a group of ours, or keeping namespaces.
-fn processes() -> Vec<String> {
+/// The folders below `/proc` that are processes.
+fn all_processes() -> impl Iterator<Item = PathBuf> {
+    let number = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    };
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path()).filter(number)
+}
+
+/// Whether a process is a cshell that works in other state folders than these.
+fn is_foreign(process: &Path, state: &Path) -> bool {
+    let read = |name: &str| std::fs::read(process.join(name)).unwrap_or_default();
+    let folder = state.as_os_str().as_encoded_bytes();
+    read("comm") == b"cshell\n" && !read("environ").windows(folder.len()).any(|window| window == folder)
+}
+
+/// The tokens of the sessions of other programs: the names of the folders whose locks they hold.
+fn foreign_tokens(state: &Path) -> Vec<String> {
+    let foreign = all_processes().filter(|process| is_foreign(process, state));
+    let files =
+        foreign.flat_map(|process| std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten());
+    let targets = files.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let token = |path: PathBuf| Some(path.to_str()?.split_once("/session-")?.1.split('/').next()?.to_owned());
+    targets.filter_map(token).collect()
+}
+
+/// The processes that a run may have started: in a group of ours, or keeping namespaces. Each with its group, which
+/// says whose it is.
+fn processes(state: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let path = entry.path();
-        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
-        if entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
-            && (read("cgroup").contains("/cshell-") || read("comm").starts_with("cshell"))
-        {
-            found.push(format!("process {} {}", entry.file_name().to_string_lossy(), read("comm").trim()));
+    for process in all_processes().filter(|process| !is_foreign(process, state)) {
+        let read = |name: &str| std::fs::read_to_string(process.join(name)).unwrap_or_default();
+        let group =
+            read("cgroup").lines().find(|line| line.contains("/cshell-")).unwrap_or_default().to_owned();
+        if !group.is_empty() || read("comm") == "cshell\n" {
+            found.push(format!("process {} {} {group}", process.display(), read("comm").trim()));
         }
     }
     found

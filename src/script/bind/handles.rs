@@ -99,7 +99,7 @@ fn kind_of<T: Kind>(_: &Call<'_>, _: Held<T>) -> Result<String> {
 }
 
 fn name<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<String> {
-    Ok(call.session().peek_handle(handle.id()).map(|thing| thing.name()).unwrap_or_default())
+    Ok(call.session().name_of(handle.id()))
 }
 
 fn is_open<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<bool> {
@@ -119,11 +119,9 @@ fn keep<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<()> {
 }
 
 fn line<T: Kind>(call: &Call<'_>, handle: Held<T>) -> Result<String> {
-    let thing = call.session().peek_handle(handle.id());
-    Ok(match thing {
-        Some(thing) if call.session().is_open(handle.id()) => thing.line(),
-        Some(thing) => format!("{} {} (closed)", T::NAME, thing.name()),
-        None => T::NAME.to_owned(),
+    Ok(match call.session().peek_handle(handle.id()) {
+        Some(thing) => thing.line(),
+        None => format!("{} {} (closed)", T::NAME, call.session().name_of(handle.id())),
     })
 }
 
