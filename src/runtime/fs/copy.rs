@@ -215,6 +215,7 @@ mod tests {
         inode::set_mtime(CWD, &root.join("sub/run"), 1_000_000_000, 5).unwrap();
         symlink("sub/run", root.join("link")).unwrap();
         inode::make_node(CWD, &root.join("fifo"), FileType::Fifo, 0o622, (0, 0)).unwrap();
+        inode::set_perm_at(CWD, &root.join("fifo"), 0o622).unwrap();
         std::fs::set_permissions(root.join("sub"), PermissionsExt::from_mode(0o555)).unwrap();
         inode::set_mtime(CWD, &root.join("sub"), 1_000_000_001, 0).unwrap();
     }

@@ -245,9 +245,14 @@ fn attach(
     progress: &Progress<'_>,
 ) -> Result<Done<u64>> {
     let fail = |source: SysError| {
-        let mixed = source.errno() == Errno::ENOTDIR;
+        let mixed = matches!(source.errno(), Errno::ENOTDIR | Errno::EINVAL);
         let error = Error::sys(op, format!("cannot mount on {}", target.display()), source).path(target);
-        if mixed { error.hint("a folder is mounted on a folder, and a file on a file") } else { error }
+        match mixed {
+            true => error
+                .kind_is(ErrorKind::InvalidArgument)
+                .hint("a folder is mounted on a folder, and a file on a file"),
+            false => error,
+        }
     };
     mount::attach(detached, CWD, target).map_err(fail)?;
     let mount_id = file::identify(CWD, target).map_err(fail)?.mount_id;

@@ -151,10 +151,15 @@ fn mount_all(
         Some(_) => format!("mount an overlay of {} and a writable layer", count(lowerdir.len())),
         None => format!("mount a read-only overlay of {}", count(lowerdir.len())),
     };
+    let mut layers = lowerdir.clone();
+    if upper.is_none() && layers.len() == 1 {
+        // The kernel takes no fewer than two layers.
+        layers.push(home.part("empty")?);
+    }
     let claim = Object::Mount { target: merged.clone(), mount_id: None, mount_ns };
     let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |_| {
         let writable = upper.as_deref().zip(work.as_deref());
-        let mount_id = mount_one(&lowerdir, writable, spec.volatile, &merged)?;
+        let mount_id = mount_one(&layers, writable, spec.volatile, &merged)?;
         let object = Object::Mount { target: merged.clone(), mount_id: Some(mount_id), mount_ns };
         Ok(Done {
             value: mount_id,
@@ -177,7 +182,8 @@ struct Home {
 
 impl Home {
     fn new(session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<Self> {
-        let needed = spec.merged.is_none() || (spec.upperdir.is_none() && !spec.readonly);
+        let layer = if spec.readonly { spec.lowerdir.len() == 1 } else { spec.upperdir.is_none() };
+        let needed = spec.merged.is_none() || layer;
         if !needed {
             return Ok(Self { path: None });
         }
