@@ -43,6 +43,9 @@ impl Machine {
         );
         lines.extend(processes(state));
         lines.extend(files(state));
+        // Other programs of this kind may be at work on the machine; what is theirs bears their sessions' tokens.
+        let foreign = foreign_tokens(state);
+        lines.retain(|line| !foreign.iter().any(|token| line.contains(token)));
         Self { lines }
     }
 
