@@ -85,6 +85,7 @@ fn children(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Waits until they have ended. The status of one that is our child is left to the handle that waits for it.
 fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
     for (pid, pidfd) in members {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
@@ -103,8 +104,6 @@ fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
                 _ => break,
             }
         }
-        // Orphans become our children; nobody else collects them.
-        let _ = process::wait(pidfd, false);
     }
     Ok(())
 }
