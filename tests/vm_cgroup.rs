@@ -41,10 +41,12 @@ fn run(mode: Mode, name: &str) {
     let mut paths = scripts("tests/rhai/cgroup");
     paths.extend(scripts("scripts"));
     paths.retain(|path| !path.ends_with(WITHOUT));
-    // The first run makes the state folders, which stay.
-    let info = "cshell -c 'cgroup::limit(#{ pids: 9 }); image::list(); print(cgroup::info().mode)'";
     let title = format!("scripts on control groups {name} alone");
-    let mut vm = Vm::new(&title, mode).modules(&["overlay", "veth", "bridge"]).job("mode", info);
+    let mut vm = Vm::new(&title, mode)
+        .modules(&["overlay", "veth", "bridge"])
+        // The first run makes the state folders, which stay.
+        .prepare("cshell -c 'cgroup::limit(#{ pids: 9 }); image::list();'")
+        .job("mode", "cshell -c 'print(cgroup::info().mode)'");
     for path in &paths {
         let name = path.file_name().unwrap().to_str().unwrap();
         vm = vm.file(&format!("/work/{name}"), path).job(name, &format!("cd /work; cshell {name}"));

@@ -30,7 +30,10 @@ impl Kernel {
     pub(crate) fn get() -> Result<Self, String> {
         let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/kernel");
         std::fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
-        newest(&cache).and_then(|package| Self::fetch(&cache, &package)).or_else(|error| {
+        let current = || newest(&cache).and_then(|package| Self::fetch(&cache, &package));
+        // The package lists may be older than what the servers still have.
+        let updated = |_| tool(&cache, "apt-get", &["update", "-q"]).and_then(|_| current());
+        current().or_else(updated).or_else(|error| {
             let names = std::fs::read_dir(&cache).into_iter().flatten().flatten();
             let names = names.filter_map(|entry| entry.file_name().into_string().ok());
             let kept = names.filter(|name| name.starts_with("linux-image-")).max();
@@ -97,5 +100,7 @@ impl Kernel {
 fn newest(cache: &Path) -> Result<String, String> {
     let lines = tool(cache, "apt-cache", &["depends", "--important", PACKAGE])?;
     let found = lines.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
-    found.map(str::to_owned).ok_or_else(|| format!("the package lists do not have {PACKAGE} (apt-get update)"))
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the package lists do not have {PACKAGE} (apt-get update)"))
 }

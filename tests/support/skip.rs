@@ -14,6 +14,7 @@ pub(crate) fn skip(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
     if let Some(path) = std::env::var_os("CSHELL_SKIPPED") {
         let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        open.and_then(|mut file| writeln!(file, "{line}")).expect("CSHELL_SKIPPED is a file that can be written");
+        open.and_then(|mut file| writeln!(file, "{line}"))
+            .expect("CSHELL_SKIPPED is a file that can be written");
     }
 }

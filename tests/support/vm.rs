@@ -6,8 +6,12 @@
 //! let Some(outcomes) = vm.run() else { return };
 //! ```
 //!
-//! `CSHELL_VM_ACCEL` is qemu's accelerator (default `tcg,thread=multi`: emulation, which works everywhere), and
-//! `CSHELL_VM_LIMIT` the seconds that a machine may take, 240 by default.
+//! A machine that does not come to its end in time is killed and fails the test with all that its console showed.
+//! `CSHELL_VM_ACCEL` is qemu's accelerator (default `tcg,thread=multi`: emulation, which works everywhere; some 50 times
+//! slower than the processor, so jobs should wait rather than compute), `CSHELL_VM_SHOW=1` shows the console of machines
+//! that ended well.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::allow_attributes, reason = "what is unused differs between the test files")]
 
 #[path = "cpio.rs"]
 mod cpio;
@@ -18,7 +22,7 @@ mod skip;
 
 use cpio::Archive;
 use kernel::{Kernel, tool};
-use std::fmt::Write as _;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -44,6 +48,7 @@ pub(crate) struct Vm {
     modules: Vec<String>,
     archive: Archive,
     jobs: Vec<String>,
+    seconds: u32,
 }
 
 /// What became of a job.
@@ -69,7 +74,13 @@ impl Vm {
         for (path, target) in [("/sbin", "bin"), ("/usr/bin", "../bin"), ("/usr/sbin", "../bin")] {
             archive.link(path, target);
         }
-        Self { title: title.into(), mode, modules: Vec::new(), archive, jobs: Vec::new() }
+        Self { title: title.into(), mode, modules: Vec::new(), archive, jobs: Vec::new(), seconds: 240 }
+    }
+
+    /// How long the machine may take, instead of 240 seconds.
+    pub(crate) fn seconds(mut self, seconds: u32) -> Self {
+        self.seconds = seconds;
+        self
     }
 
     /// Kernel modules to insert, with those that they need.
@@ -90,6 +101,11 @@ impl Vm {
     pub(crate) fn text(mut self, path: &str, text: &str) -> Self {
         self.archive.file(path, 0o755, text.into());
         self
+    }
+
+    /// A shell script to run before the jobs. What it writes goes to the console, what it leaves is nobody's fault.
+    pub(crate) fn prepare(self, script: &str) -> Self {
+        self.text("/vm/prepare", script)
     }
 
     /// A shell script to run. Jobs run one after the other; the first process looks at what each has left.
@@ -128,7 +144,7 @@ impl Vm {
             Mode::V2 => ("v2", "cgroup_no_v1=all"),
         };
         let variable = |name: &str, or: &str| std::env::var(name).unwrap_or_else(|_| or.to_owned());
-        let limit = variable("CSHELL_VM_LIMIT", "240");
+        let limit = self.seconds.to_string();
         let start = Instant::now();
         // `timeout` ends the machine even where this process is no more.
         let output = Command::new("timeout")
@@ -146,8 +162,7 @@ impl Vm {
             .output()
             .map_err(|error| format!("timeout: {error}"))?;
         let results = std::fs::read(path("results")).unwrap_or_default();
-        let parsed = parse(&self.jobs, &results);
-        let (outcomes, ended) = parsed;
+        let (outcomes, ended) = parse(&self.jobs, &results);
         assert!(
             ended && output.status.success(),
             "{}: the machine did not come to its end ({}) in {:?} of {limit} s\n--- console\n{}\n--- qemu\n{}\n--- jobs that ended\n{outcomes:#?}",
@@ -158,7 +173,8 @@ impl Vm {
             String::from_utf8_lossy(&output.stderr),
         );
         if std::env::var_os("CSHELL_VM_SHOW").is_some() {
-            println!("{}: {:?}\n{}", self.title, start.elapsed(), String::from_utf8_lossy(&output.stdout));
+            let console = String::from_utf8_lossy(&output.stdout);
+            let _ = writeln!(std::io::stderr(), "{}: {:?}\n{console}", self.title, start.elapsed());
         }
         Ok(outcomes)
     }
@@ -176,7 +192,7 @@ impl Vm {
         let mut list = String::new();
         for (path, options) in kernel.modules(&self.modules)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let _ = writeln!(list, "/vm/{name} {options}");
+            list.push_str(&format!("/vm/{name} {options}\n"));
             self.archive.file(&format!("/vm/{name}"), 0o644, read(&path)?);
         }
         self.archive.file("/vm/modules", 0o644, list.into());
@@ -193,8 +209,7 @@ fn parse(jobs: &[String], mut results: &[u8]) -> (Vec<Outcome>, bool) {
         if line == "end" {
             return (outcomes, true);
         }
-        let numbers: Vec<usize> =
-            line.split(' ').skip(1).filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<usize> = line.split(' ').skip(1).filter_map(|number| number.parse().ok()).collect();
         let [number, status, lengths @ ..] = &numbers[..] else { break };
         let mut texts = lengths.iter().map_while(|length| {
             let (text, rest) = results.split_at_checked(*length)?;
