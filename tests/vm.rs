@@ -19,9 +19,11 @@ fn results_come_back_and_what_is_left_is_seen() {
         .prepare("mkdir /tmp/before")
         .job("clean", "cat /work/text; printf '\\377no line end' >&2; exit 3")
         .job("leaves", leave)
-        .job("signal", "kill -9 $$");
+        .program("/bin/ip")
+        .job("signal", "kill -9 $$")
+        .job("program", "/bin/ip -V");
     let Some(outcomes) = vm.run() else { return };
-    let [clean, leaves, signal] = &outcomes[..] else { panic!("{outcomes:#?}") };
+    let [clean, leaves, signal, program] = &outcomes[..] else { panic!("{outcomes:#?}") };
     assert_eq!((clean.name.as_str(), clean.status), ("clean", 3));
     assert_eq!(clean.stdout, "some text\n");
     assert_eq!(clean.stderr, "\u{fffd}no line end");
@@ -34,6 +36,7 @@ fn results_come_back_and_what_is_left_is_seen() {
     assert!(process.ends_with(" sleep"), "{leaves:#?}");
     assert_eq!(leaves.left.len(), 5, "{leaves:#?}");
     assert_eq!((signal.status, signal.left.len()), (137, 0), "what was left before is not told again");
+    assert!(program.stdout.starts_with("ip utility, iproute2"), "{program:#?}");
 }
 
 #[test]

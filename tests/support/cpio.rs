@@ -39,6 +39,11 @@ impl Archive {
         self.add(path, SYMLINK, (0, 0), target.into());
     }
 
+    /// Whether there is something at this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.entries.contains_key(path.trim_start_matches('/'))
+    }
+
     fn add(&mut self, path: &str, mode: u32, device: (u32, u32), data: Vec<u8>) {
         let path = path.trim_start_matches('/');
         for (at, _) in path.match_indices('/') {

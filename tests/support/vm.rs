@@ -29,6 +29,14 @@ use std::time::Instant;
 
 const QEMU: &str = "qemu-system-x86_64";
 const BUSYBOX: &str = "/bin/busybox";
+/// All programs are in `/bin`, all libraries in `/usr`.
+const FOLDERS: [(&str, &str); 5] = [
+    ("/sbin", "bin"),
+    ("/usr/bin", "../bin"),
+    ("/usr/sbin", "../bin"),
+    ("/lib", "usr/lib"),
+    ("/lib64", "usr/lib64"),
+];
 
 /// How the control groups of the machine are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +79,7 @@ impl Vm {
         archive.file("/etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n".to_vec());
         archive.file("/etc/group", 0o644, b"root:x:0:\n".to_vec());
         archive.file("/etc/hosts", 0o644, b"127.0.0.1 localhost\n".to_vec());
-        for (path, target) in [("/sbin", "bin"), ("/usr/bin", "../bin"), ("/usr/sbin", "../bin")] {
+        for (path, target) in FOLDERS {
             archive.link(path, target);
         }
         Self { title: title.into(), mode, modules: Vec::new(), archive, jobs: Vec::new(), seconds: 240 }
@@ -95,6 +103,21 @@ impl Vm {
         let data = std::fs::read(source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         self.archive.file(path, 0o755, data);
         self
+    }
+
+    /// A program of this machine, in `/bin` in place of busybox's applet, with the libraries that it needs. In shell
+    /// scripts it needs its path: busybox's shell prefers its own applets to what PATH has.
+    #[track_caller]
+    pub(crate) fn program(self, path: &str) -> Self {
+        let here = Path::new("/");
+        let libraries = tool(here, "ldd", &[path]).unwrap_or_else(|error| panic!("{error}"));
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let with_program = self.file(&format!("/bin/{name}"), Path::new(path));
+        libraries.split_whitespace().filter(|word| word.starts_with('/')).fold(with_program, |vm, library| {
+            let link =
+                if library.starts_with("/usr/") { library.to_owned() } else { format!("/usr{library}") };
+            vm.file(&link, Path::new(library))
+        })
     }
 
     /// A file with this text.
@@ -184,7 +207,10 @@ impl Vm {
         let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
         let applets = tool(folder, BUSYBOX, &["--list"])?;
         for applet in applets.lines().filter(|name| *name != "busybox") {
-            self.archive.link(&format!("/bin/{applet}"), "busybox");
+            let path = format!("/bin/{applet}");
+            if !self.archive.has(&path) {
+                self.archive.link(&path, "busybox");
+            }
         }
         self.archive.file("/bin/busybox", 0o755, read(Path::new(BUSYBOX))?);
         tool(folder, "strip", &["-o", "cshell", env!("CARGO_BIN_EXE_cshell")])?;
