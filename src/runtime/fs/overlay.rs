@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
-use crate::runtime::fs::private;
+use crate::runtime::fs::{mounts, private};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
 use crate::sys::mount::FsContext;
@@ -10,6 +10,7 @@ use crate::sys::{Errno, SysError, file, mount};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use serde_json::json;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -157,10 +158,16 @@ fn mount_all(
         layers.push(home.part("empty")?);
     }
     let claim = Object::Mount { target: merged.clone(), mount_id: None, mount_ns };
-    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |_| {
+    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |progress| {
         let writable = upper.as_deref().zip(work.as_deref());
-        let mount_id = mount_one(&layers, writable, spec.volatile, &merged)?;
+        let detached = create(&layers, writable, spec.volatile)?;
+        // Known before it is attached: at no instant is there a mount of ours that the ledger cannot recognise.
+        let fail = |source| Error::sys(OP, "cannot attach the overlay", source).path(&merged);
+        let mount_id = file::identify(&detached, Path::new("")).map_err(fail)?.mount_id;
         let object = Object::Mount { target: merged.clone(), mount_id: Some(mount_id), mount_ns };
+        progress.made(object.clone())?;
+        mount::attach(&detached, CWD, &merged).map_err(fail)?;
+        mounts::read_back(OP, &merged, mount_id)?;
         Ok(Done {
             value: mount_id,
             object,
@@ -232,12 +239,8 @@ impl Home {
     }
 }
 
-fn mount_one(
-    lowerdir: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
-    volatile: bool,
-    merged: &Path,
-) -> Result<u64> {
+/// A detached mount of the overlay.
+fn create(lowerdir: &[PathBuf], writable: Option<(&Path, &Path)>, volatile: bool) -> Result<OwnedFd> {
     let context = FsContext::open("overlay").map_err(|source| {
         let missing = mount::is_missing(source.errno());
         let error = Error::sys(OP, "cannot use overlayfs", source);
@@ -247,12 +250,7 @@ fn mount_one(
             error
         }
     })?;
-    let detached =
-        configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))?;
-    mount::attach(&detached, CWD, merged)
-        .and_then(|()| file::identify(CWD, merged))
-        .map(|id| id.mount_id)
-        .map_err(|source| Error::sys(OP, "cannot attach the overlay", source).path(merged))
+    configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))
 }
 
 /// What overlayfs refuses, in its own words from the context's log.
@@ -280,7 +278,7 @@ fn configure(
     lowerdir: &[PathBuf],
     writable: Option<(&Path, &Path)>,
     volatile: bool,
-) -> crate::sys::Result<std::os::fd::OwnedFd> {
+) -> crate::sys::Result<OwnedFd> {
     context.set("source", Path::new("cshell"))?;
     set_layers(context, lowerdir)?;
     if let Some((upper, work)) = writable {
