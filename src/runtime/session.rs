@@ -356,6 +356,16 @@ impl Session {
         }
     }
 
+    /// Undoes steps that belong together, newest first.
+    ///
+    /// # Errors
+    /// The first that could not be undone.
+    pub fn undo_steps(&self, steps: &[StepId]) -> Result<()> {
+        steps.iter().rev().try_for_each(|n| self.undo_step(*n))?;
+        self.forget_gone();
+        Ok(())
+    }
+
     /// Undoes steps that belong together, newest first, because a later one failed with `error`.
     #[must_use]
     pub fn roll_back(&self, steps: Vec<StepId>, error: Error) -> Error {
@@ -408,10 +418,9 @@ impl Session {
         (id, handle)
     }
 
-    /// The steps of a handle, oldest first.
-    #[must_use]
-    pub fn steps_of(&self, id: HandleId) -> Vec<StepId> {
-        self.handles.borrow().get(&id).map(|slot| slot.steps.clone()).unwrap_or_default()
+    /// Takes a thing back from users, and returns its steps: for what becomes a part of something else.
+    pub fn disown(&self, id: HandleId) -> Vec<StepId> {
+        self.handles.borrow_mut().remove(&id).map(|slot| slot.steps).unwrap_or_default()
     }
 
     /// Adds a step to those of a handle: undone first when it is closed.

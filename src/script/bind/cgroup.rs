@@ -64,7 +64,7 @@ pub struct Limits(pub Vec<Limit>);
 /// Limits that may be left out.
 type OrNone = Option<Limits>;
 
-const LIMIT: Options = Options {
+pub(super) const LIMIT: Options = Options {
     of: "cgroup::limit",
     open: Some(OpenKeys {
         names: "any file name of cgroup version 2, such as \"memory.max\"",

@@ -60,7 +60,7 @@ impl Kind for NsSet {
     const NAME: &'static str = "Ns";
 }
 
-const RANGE: Options = Options {
+pub(super) const RANGE: Options = Options {
     of: "uid_map and gid_map",
     open: None,
     keys: &[

@@ -3,12 +3,11 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::ns::NsSet;
-use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit, Root};
+use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of};
-use crate::script::bind::tree::Tree;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
@@ -232,20 +231,24 @@ const EXEC: Options = Options {
             "list of maps",
             "root is the caller",
             "With a new user namespace: #{container, host, size}.",
-        ),
+        )
+        .map(&super::ns::RANGE),
         Key::new(
             "gid_map",
             "list of maps",
             "root is the caller",
             "With a new user namespace: #{container, host, size}.",
-        ),
-        Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group."),
+        )
+        .map(&super::ns::RANGE),
+        Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group.")
+            .map(&super::cgroup::LIMIT),
         Key::new(
             "rootfs",
-            "path or Overlay",
+            "path, Overlay, Image or map",
             "the caller's",
-            "Its root; gives it a mount namespace of its own.",
-        ),
+            "Its root, in a mount namespace of its own; a map as of fs::overlay, or an Image, is a throw-away overlay.",
+        )
+        .map(&super::fs_options::OVERLAY),
         Key::new(
             "mounts",
             "list",
@@ -318,7 +321,7 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
         Some(Either::Right(limits)) => spec.limits = limits.0,
         None => {}
     }
-    spec.rootfs = opts.take::<Tree>("rootfs")?.map(|tree| Root { path: tree.path, writable: tree.writable });
+    spec.rootfs = opts.take("rootfs")?;
     spec.mounts = opts.or("mounts", Vec::new())?;
     Ok(())
 }
