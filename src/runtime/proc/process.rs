@@ -218,14 +218,17 @@ impl Process {
         // An outcome owns the output once the process has ended.
         let ended = self.outcome.borrow().is_some();
         let mut streams = self.streams.borrow_mut();
-        let at = streams.out.iter().position(|byte| *byte == b'\n');
-        match at {
+        let unread = streams.out.rest();
+        match unread.iter().position(|byte| *byte == b'\n') {
             Some(at) => {
-                let mut line: Vec<u8> = streams.out.drain(..=at).collect();
+                let mut line = streams.out.take(at + 1);
                 line.pop();
                 Some(line)
             }
-            None if rest && ended && !streams.out.is_empty() => Some(std::mem::take(&mut streams.out)),
+            None if rest && ended && !unread.is_empty() => {
+                let len = unread.len();
+                Some(streams.out.take(len))
+            }
             None => None,
         }
     }
@@ -260,8 +263,11 @@ impl Process {
 
     fn take_through(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut streams = self.streams.borrow_mut();
-        let at = streams.out.windows(text.len().max(1)).position(|window| window == text)?;
-        Some(streams.out.drain(..at + text.len()).collect())
+        let at = match text.len() {
+            0 => 0,
+            len => streams.out.rest().windows(len).position(|window| window == text)?,
+        };
+        Some(streams.out.take(at + text.len()))
     }
 
     /// Writes to its standard input.
@@ -393,9 +399,10 @@ impl Process {
         let (exit, usage) = status.unwrap_or((Exit::Signal(libc::SIGKILL), Usage::default()));
         let mut streams = self.streams.borrow_mut();
         // What it wrote before its end is in the pipes; what its orphans still write is not waited for.
+        let have = |streams: &Streams| streams.out.rest().len() + streams.err.rest().len();
         let mut before = usize::MAX;
-        while before != streams.out.len() + streams.err.len() && !streams.at_end() {
-            before = streams.out.len() + streams.err.len();
+        while before != have(&streams) && !streams.at_end() {
+            before = have(&streams);
             streams.turn(self.op)?;
         }
         let overflow = streams.overflow;
@@ -410,8 +417,8 @@ impl Process {
             code,
             signal,
             reason,
-            stdout: streams.out.clone(),
-            stderr: streams.err.clone(),
+            stdout: streams.out.rest().to_vec(),
+            stderr: streams.err.rest().to_vec(),
             usage,
             wall: self.started.elapsed(),
             memory_peak: group_peak.unwrap_or(usage.memory_peak),
