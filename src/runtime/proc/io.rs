@@ -59,6 +59,8 @@ pub struct Streams {
     stderr: Option<OwnedFd>,
     forward: bool,
     raw: Option<tty::Raw>,
+    relays: bool,
+    tty: bool,
     limit: usize,
     /// What was read from its standard output and not taken yet.
     pub out: Queue,
@@ -75,11 +77,15 @@ impl Streams {
     /// When a pipe or a terminal cannot be made.
     pub fn open(op: &'static str, spec: &ProcSpec) -> Result<(Self, Stdio)> {
         let limit = usize::try_from(spec.output_max).unwrap_or(usize::MAX);
-        let mut streams = Self { limit, ..Self::default() };
+        let mut streams = Self { limit, tty: spec.tty, ..Self::default() };
         let stdio = if spec.tty { streams.terminal(op, spec)? } else { streams.pipes(op, spec)? };
-        if let Input::Bytes(bytes) = &spec.stdin {
-            streams.pending.push(bytes);
-            streams.close_when_fed = true;
+        match &spec.stdin {
+            Input::Bytes(bytes) => {
+                streams.pending.push(bytes);
+                streams.end_input();
+            }
+            Input::Null => streams.end_input(),
+            Input::Pipe | Input::Inherit => {}
         }
         Ok((streams, stdio))
     }
@@ -127,6 +133,7 @@ impl Streams {
         }
         if spec.stdin == Input::Inherit {
             self.raw = tty::Raw::stdin();
+            self.relays = true;
         }
         self.stdin = Some(duplicate(op, &controller)?);
         self.stdout = Some(controller);
@@ -150,10 +157,23 @@ impl Streams {
 
     /// Closes its standard input once it has read what was written.
     pub fn close_stdin(&mut self) {
-        self.close_when_fed = true;
+        self.end_input();
         if self.pending.rest().is_empty() {
             self.stdin = None;
         }
+    }
+
+    /// A pipe ends by being closed; a terminal stays open for its output, and ends by a character (termios(3), VEOF):
+    /// one that gives up an unfinished line, and one at the beginning of a line.
+    fn end_input(&mut self) {
+        const END: u8 = 4;
+        if self.tty && !self.close_when_fed {
+            if !matches!(self.pending.rest().last(), None | Some(b'\n')) {
+                self.pending.push(&[END]);
+            }
+            self.pending.push(&[END]);
+        }
+        self.close_when_fed = true;
     }
 
     /// Adds what is to be waited for to a poll set.
@@ -164,7 +184,7 @@ impl Streams {
         if let Some(fd) = self.stdin.as_ref().filter(|_| !self.pending.rest().is_empty()) {
             fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLOUT));
         }
-        if self.raw.is_some() {
+        if self.may_relay() {
             fds.push(PollFd::new(rustix::stdio::stdin(), PollFlags::POLLIN));
         }
     }
@@ -187,10 +207,15 @@ impl Streams {
         Ok(())
     }
 
-    /// What we read goes to the process, when it runs on our terminal.
+    /// Not more than it reads.
+    fn may_relay(&self) -> bool {
+        self.relays && self.pending.rest().len() < CHUNK
+    }
+
+    /// What we read goes to the process, when it runs on a terminal of its own with our input.
     fn relay(&mut self, op: &'static str) -> Result<()> {
         use nix::poll::{PollTimeout, poll};
-        if self.raw.is_none() {
+        if !self.may_relay() {
             return Ok(());
         }
         let stdin = rustix::stdio::stdin();
@@ -200,7 +225,10 @@ impl Streams {
         }
         let mut buf = [0; 4096];
         match rustix::io::read(stdin, &mut buf) {
-            Ok(0) => self.raw = None,
+            Ok(0) => {
+                self.relays = false;
+                self.end_input();
+            }
             Ok(len) => self.pending.push(&buf[..len]),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(errno) => return Err(io_error(op, "cannot read the terminal", errno)),

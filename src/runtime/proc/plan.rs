@@ -179,6 +179,10 @@ fn root(op: &'static str, spec: &ProcSpec, steps: &mut Steps) -> Result<()> {
         let tree = mount::clone_tree(CWD, &root.path, true).map_err(|source| {
             Error::sys(op, format!("rootfs: cannot open {}", root.path.display()), source).path(&root.path)
         })?;
+        if !root.path.is_dir() {
+            let what = format!("rootfs: {} is not a folder", root.path.display());
+            return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(&root.path));
+        }
         steps.push(Op::Pivot(tree), format!("make {} the root", root.path.display()));
     }
     let user_ns = spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"));
