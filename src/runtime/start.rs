@@ -219,7 +219,7 @@ fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: 
             "a limit on namespaces is reached: see `sysctl -a | grep user.max_`, and 32 levels of nesting",
         ),
         Errno::ENOENT | Errno::ENODEV if grouped => {
-            error.hint("the control group that it was to start in was removed from outside")
+            error.hint("the control group was removed from outside")
         }
         Errno::EBUSY if grouped => error.hint(
             "the control group gives controllers to groups below it, and takes no process itself (cgroups(7))",

@@ -138,6 +138,9 @@ impl Dir {
                 let held = above.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
                 error.hint(format!("the group above has {name} {}", held.trim()))
             }
+            Errno::ENOENT | Errno::ENODEV if !self.path.exists() => {
+                error.kind_is(ErrorKind::NotFound).hint("the control group was removed from outside")
+            }
             Errno::ENOENT => error
                 .kind_is(ErrorKind::Unsupported)
                 .hint(format!("this kernel or hierarchy has no {name} at {}", self.path.display())),
