@@ -321,7 +321,10 @@ impl Session {
         gc::sweep(&self.dirs);
         let path = self.dirs.run.join(format!("session-{}", self.token));
         let lock = gc::make_locked(&path)?;
-        let ledger = Ledger::create(&path.join("ledger"))?;
+        let ledger = match Ledger::create(&path.join("ledger")) {
+            Ok(ledger) => ledger,
+            Err(error) => return Err(error.also(remove_home(&path).err().into_iter().collect())),
+        };
         self.home.replace(Some(Home { path, ledger, _lock: lock }));
         Ok(())
     }

@@ -51,6 +51,14 @@ pub fn wait_usage(pidfd: impl AsFd) -> Result<Option<(Exit, Usage)>> {
     )
 }
 
+/// The greatest resident size of this process so far, in bytes.
+#[must_use]
+pub fn own_memory_peak() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let peak = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
+    u64::try_from(peak).unwrap_or(0).saturating_mul(1024)
+}
+
 /// Sends `signal` to every process of the group that `leader` leads. The leader must not have been waited for: its id
 /// is not given to another until then.
 ///

@@ -186,6 +186,18 @@ impl Cshell {
         line: &str,
         then: impl FnOnce(u32, BufReader<std::process::ChildStdout>),
     ) -> Run {
+        let run = self.after_line_leaving(line, then);
+        self.nothing_left();
+        run
+    }
+
+    /// As [`after_line`](Self::after_line), for a program that is killed and leaves its ledger behind.
+    #[track_caller]
+    pub(crate) fn after_line_leaving(
+        &self,
+        line: &str,
+        then: impl FnOnce(u32, BufReader<std::process::ChildStdout>),
+    ) -> Run {
         let mut child = self.spawn();
         drop(child.stdin.take());
         let pid = child.id();
@@ -205,7 +217,6 @@ impl Cshell {
         let ended = child.wait().unwrap().into();
         done.send(()).unwrap();
         watch.join().unwrap();
-        self.nothing_left();
         Run { stdout: read, stderr, ended }
     }
 

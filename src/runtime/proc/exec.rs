@@ -7,7 +7,7 @@ use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
-use crate::runtime::proc::spec::{Namespaces, ProcSpec};
+use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
 use crate::runtime::session::{HandleId, Session, StepId};
 use crate::runtime::start::{self, Start, StepFailure};
 use crate::runtime::{cancel, fs, units};
@@ -25,6 +25,11 @@ use std::time::Instant;
 /// [`ErrorKind::ExitStatus`], [`ErrorKind::Timeout`], [`ErrorKind::LimitReached`]; [`ErrorKind::Interrupted`].
 pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     const OP: &str = "proc::exec";
+    if spec.stdin == Input::Pipe {
+        let what = "nobody could write to it: exec waits for the end of the command";
+        return Err(Error::new(ErrorKind::InvalidArgument, OP, format!("input: \"pipe\": {what}"))
+            .hint("use stdin for what it is to read, or proc::spawn and .write"));
+    }
     let mut own = Vec::new();
     let outcome = with_group(session, spec, &mut own).and_then(|spec| {
         let process = launch(session, OP, &spec, &mut own)?;
@@ -81,6 +86,9 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
     spec.check(op)?;
+    if let Some(set) = spec.joined() {
+        set.alive(op)?;
+    }
     if spec.fresh().has("mount") {
         // Mounts of this session are to be seen, and ours are not to reach the host's.
         fs::private::mounts(session, op)?;
@@ -112,7 +120,12 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         maps: maps.as_ref(),
     };
     let started = Instant::now();
-    let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure))?;
+    let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
+        |error| match set {
+            Some(set) => set.explain(op, error),
+            None => error,
+        },
+    )?;
     let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
     let (pid, pidfd) = (running.pid, running.pidfd);
@@ -126,6 +139,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         bounds,
         cgroup,
         oom_kills_before,
+        own_peak: crate::sys::process::own_memory_peak(),
         streams,
         started,
     }))
@@ -232,14 +246,16 @@ fn explain_step(error: Error, errno: Errno, what: &str) -> Error {
         Errno::EPERM if what.starts_with("join") || what.starts_with("make namespaces") => {
             error.hint("it needs root (CAP_SYS_ADMIN) over the namespaces")
         }
-        Errno::EPERM if what.starts_with("set the limit") => {
-            error.hint("a hard limit can be raised only with CAP_SYS_RESOURCE")
-        }
+        Errno::EPERM if what.starts_with("set the limit") => error.hint(
+            "a hard limit is raised only with CAP_SYS_RESOURCE, and that of nofile not above fs.nr_open",
+        ),
         Errno::ENOENT if what.starts_with("mount") || what.starts_with("bind") => error
             .hint("the mount point does not exist in the root: make it there, or use an overlay as rootfs"),
         Errno::ENOENT if what.starts_with("change to") => {
             error.hint("cwd is a folder of the root that the command runs in")
         }
+        Errno::EINVAL if what.starts_with("become") || what.starts_with("set the groups") => error
+            .hint("ids of a user namespace are those in its uid_map and gid_map; without maps root alone"),
         _ => error,
     }
 }

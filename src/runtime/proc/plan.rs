@@ -85,9 +85,16 @@ pub fn candidates(name: &[u8], env: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
 /// When it cannot be opened or mounted.
 pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
     match root {
-        Root::Folder { path, .. } => mount::clone_tree(CWD, path, true).map_err(|source| {
-            Error::sys(op, format!("rootfs: cannot open {}", path.display()), source).path(path)
-        }),
+        Root::Folder { path, .. } => {
+            let tree = mount::clone_tree(CWD, path, true).map_err(|source| {
+                Error::sys(op, format!("rootfs: cannot open {}", path.display()), source).path(path)
+            })?;
+            if !path.is_dir() {
+                let what = format!("rootfs: {} is not a folder", path.display());
+                return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(path));
+            }
+            Ok(tree)
+        }
         Root::Overlay(spec) => overlay::detached(session, spec, steps),
     }
 }

@@ -283,7 +283,7 @@ impl ProcSpec {
         }
         let uts = self.fresh().has("uts") || self.joined().is_some_and(|set| set.kinds.has("uts"));
         if let Some(name) = &self.hostname {
-            crate::runtime::ns::set::check_name(op, name)?;
+            crate::runtime::ns::set::check_name(op, "hostname", name)?;
             if !uts {
                 let error = Error::new(ErrorKind::InvalidArgument, op, "hostname would change the host's");
                 return Err(error.hint("add \"uts\" to ns"));

@@ -92,7 +92,10 @@ natives! {
     get "ExecResult.stderr_bytes"(result: ExecResult) -> Blob = stderr_bytes;
     /// Whether `stdout` or `stderr` is not exact, because it was not UTF-8.
     get "ExecResult.lossy"(result: ExecResult) -> bool = lossy;
-    /// What it used: `cpu`, `wall` (seconds), `memory_peak` (bytes), `pids_peak` (or `()`).
+    /// What it used: `cpu`, `wall` (seconds), `memory_peak` (bytes), `pids_peak`.
+    ///
+    /// `()` is what nothing counts: without a memory limit `memory_peak` is known only where it is above this program's own,
+    /// because the kernel counts the memory that a process starts in.
     get "ExecResult.usage"(result: ExecResult) -> serde_json::Value = usage;
     /// The lines of `stdout`.
     method "ExecResult.lines"(result: ExecResult) -> Vec<String> = result_lines;
@@ -209,7 +212,11 @@ impl FromOptions for Bounds {
 
     fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
         let soft: Size = opts.need("soft")?;
-        Ok(Self(soft.0, opts.or("hard", soft)?.0))
+        let hard = opts.or("hard", soft)?;
+        if soft.0 > hard.0 {
+            return Err(opts.at().key("soft").wrong("must not be greater than `hard`"));
+        }
+        Ok(Self(soft.0, hard.0))
     }
 
     fn from_shorthand(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
