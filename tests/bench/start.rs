@@ -4,6 +4,7 @@
 //!
 //! * from a running cshell, in six new namespaces with an overlay, `pivot_root` and `/proc`, against the floor: the same
 //!   system calls in a loop of this program;
+//! * a command on the host, from a small program and from one with 512 MB touched;
 //! * as a whole command, against `bwrap` and `crun`, without and with limits on memory and processes;
 //! * the cold start: `cshell -c 1`, against the static `true` itself.
 //!
@@ -36,6 +37,7 @@ fn main() {
     }
     let place = Place::new();
     running(&place);
+    large(&place);
     whole(&place);
 }
 
@@ -110,8 +112,12 @@ struct Running {
 
 impl Running {
     fn new(place: &Place, body: &str) -> Self {
+        Self::prepared(place, "", body)
+    }
+
+    fn prepared(place: &Place, before: &str, body: &str) -> Self {
         let loop_script = format!(
-            "loop {{ if sys::read_line() == () {{ break; }} \
+            "{before} loop {{ if sys::read_line() == () {{ break; }} \
              let start = sys::now(); {body} print((sys::now() - start) * 1000000.0); }}"
         );
         let mut command = place.cshell();
@@ -245,6 +251,25 @@ extern "C" fn floor_child(plan: *mut libc::c_void) -> i32 {
 
 /// A row and how to make its command, where that is installed.
 type Contender<'a> = (Row, Box<dyn Fn() -> Option<Command> + 'a>);
+
+/// Whether a start costs more when the program that starts is large.
+fn large(place: &Place) {
+    let root = place.path("root");
+    let body = format!("proc::exec([\"{}/true\"]);", root.display());
+    let mut rows = [Row::new("cshell, small: proc::exec"), Row::new("cshell with 512 MB touched: proc::exec")];
+    let mut small = Running::new(place, &body);
+    let mut large = Running::prepared(place, "let heap = blob(512 * 1024 * 1024, 1);", &body);
+    for round in 0..=ROUNDS {
+        let times = [small.once(), large.once()];
+        if round > 0 {
+            rows.iter_mut().zip(times).for_each(|(row, time)| row.times.push(time));
+        }
+    }
+    small.end();
+    large.end();
+    header("From a small and a large program: a command on the host", "/small");
+    rows.iter().for_each(|row| row.print(&rows[0]));
+}
 
 /// Whole commands.
 fn whole(place: &Place) {

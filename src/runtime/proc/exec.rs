@@ -10,7 +10,7 @@ use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reaso
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
 use crate::runtime::session::{HandleId, Session, StepId};
 use crate::runtime::start::{self, Start, StepFailure};
-use crate::runtime::{cancel, fs, units};
+use crate::runtime::{cancel, units};
 use crate::sys::Errno;
 use nix::sched::CloneFlags;
 use std::borrow::Cow;
@@ -88,10 +88,6 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     spec.check(op)?;
     if let Some(set) = spec.joined() {
         set.alive(op)?;
-    }
-    if spec.fresh().has("mount") {
-        // Mounts of this session are to be seen, and ours are not to reach the host's.
-        fs::private::mounts(session, op)?;
     }
     let fresh = spec.fresh();
     let maps = fresh.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
