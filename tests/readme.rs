@@ -53,7 +53,10 @@ fn each_error_shown_is_what_is_printed() {
     let mut seen = 0;
     for block in fences(&readme(), "console") {
         let Some((command, output)) = block.split_once('\n') else { continue };
-        let Some(code) = command.strip_prefix("# cshell -c '").and_then(|rest| rest.strip_suffix('\'')) else { continue };
+        let Some(code) = command.strip_prefix("# cshell -c '").and_then(|rest| rest.strip_suffix('\''))
+        else {
+            continue;
+        };
         let run = cshell(["-c", code]).output();
         assert_eq!(run.stderr, output, "{command}");
         seen += 1;

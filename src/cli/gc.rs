@@ -53,7 +53,11 @@ fn tell(found: &[Found], pruned: &Pruned, options: Options) -> (String, bool) {
     }
     if pruned.blobs + pruned.layers > 0 {
         let size = show_bytes(pruned.bytes);
-        let _ = writeln!(out, "{verb} {} blobs ({size}) and {} layers that no image names", pruned.blobs, pruned.layers);
+        let _ = writeln!(
+            out,
+            "{verb} {} blobs ({size}) and {} layers that no image names",
+            pruned.blobs, pruned.layers
+        );
     }
     if out.is_empty() && !failed {
         out.push_str("nothing to reclaim\n");

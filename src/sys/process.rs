@@ -3,6 +3,7 @@
 use crate::sys::{Errno, Outcome, Result, SysError, call};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -135,19 +136,15 @@ pub fn wait(pidfd: impl AsFd, block: bool) -> Result<Option<Exit>> {
 /// The failed read of `/proc/PID/stat`.
 pub fn start_time(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/stat");
-    call(
-        "read",
-        || format!("{path:?}"),
-        || {
-            let text = std::fs::read_to_string(Path::new(&path))?;
-            // The second field is the command in brackets and may hold anything: count from its end.
-            let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
-            fields
-                .and_then(|mut fields| fields.nth(19))
-                .and_then(|field| field.parse::<u64>().ok())
-                .ok_or_else(|| std::io::Error::from_raw_os_error(libc::ESRCH))
-        },
-    )
+    let fd = super::file::openat(rustix::fs::CWD, Path::new(&path), OFlags::RDONLY, Mode::empty())?;
+    // A kernel file of one line, given whole to the first read that has room for it.
+    let mut line = [0; 1024];
+    let len = super::file::read(&fd, &mut line)?;
+    let text = String::from_utf8_lossy(&line[..len]);
+    // The second field is the command in brackets and may hold anything: count from its end.
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
+    let field = fields.and_then(|mut fields| fields.nth(19)).and_then(|field| field.parse().ok());
+    field.ok_or_else(|| gone(pid))
 }
 
 /// The name of a signal: `SIGTERM`, `SIGRTMIN+3`.

@@ -256,7 +256,8 @@ type Contender<'a> = (Row, Box<dyn Fn() -> Option<Command> + 'a>);
 fn large(place: &Place) {
     let root = place.path("root");
     let body = format!("proc::exec([\"{}/true\"]);", root.display());
-    let mut rows = [Row::new("cshell, small: proc::exec"), Row::new("cshell with 512 MB touched: proc::exec")];
+    let mut rows =
+        [Row::new("cshell, small: proc::exec"), Row::new("cshell with 512 MB touched: proc::exec")];
     let mut small = Running::new(place, &body);
     let mut large = Running::prepared(place, "let heap = blob(512 * 1024 * 1024, 1);", &body);
     for round in 0..=ROUNDS {
