@@ -311,7 +311,7 @@ fn a_start_shares_memory_whatever_its_size() {
         assert!(starts.iter().all(|line| line.contains("clone3(") && line.contains("CLONE_VM|")), "{stderr}");
         assert!(!stderr.contains("fork("), "{stderr}");
     } else {
-        eprintln!("SKIP: no strace");
+        outside::skip("no strace");
     }
 }
 

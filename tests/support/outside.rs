@@ -105,3 +105,9 @@ pub(crate) fn read(path: impl AsRef<Path>) -> String {
         .trim_end()
         .into()
 }
+
+/// Says that this machine cannot show what a test is for.
+#[expect(clippy::print_stderr, reason = "a test that was skipped must be seen")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIP: {why}");
+}
