@@ -1,5 +1,4 @@
 //! Wrong input: a clear error that names it, the documented exit code, nothing left.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod support;
 

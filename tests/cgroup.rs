@@ -111,7 +111,7 @@ fn limits_are_read_by_the_names_of_version_2() {
 fn a_list_of_processors_may_be_written_in_any_form() {
     let all = read("/sys/devices/system/cpu/online");
     if !all.starts_with("0-") {
-        eprintln!("SKIP: one processor");
+        outside::skip("one processor");
         return;
     }
     for list in ["0,1", "1,0", "0-1", "0,0-1"] {
@@ -221,7 +221,7 @@ fn a_foreign_group_is_left_alone() {
 #[test]
 fn a_folder_below_an_unmounted_controller_is_no_group() {
     if own("pids").starts_with("/sys/fs/cgroup/unified") || !Path::new("/sys/fs/cgroup/pids/tasks").exists() {
-        eprintln!("SKIP: pids is not a version 1 controller here");
+        outside::skip("pids is not a version 1 controller here");
         return;
     }
     let (ended, stdout, stderr) = shell(

@@ -1,6 +1,6 @@
 //! What a child does between its birth and its exec: a list of steps, decided beforehand by the parent.
 //!
-//! The steps are data ([`Op`]); [`run`] carries them out one after the other and reports the first that fails as
+//! The steps are data ([`Op`]); `run` carries them out one after the other and reports the first that fails as
 //! (step, errno). It runs in memory shared with the parent: see [`super::clone`] for what that forbids. Everything a
 //! step needs (descriptors, C strings, lists of pointers) was made by the parent, so there is nothing to look up.
 #![expect(unsafe_code, reason = "system calls by the instruction, in a child that shares memory")]

@@ -211,13 +211,27 @@ impl Cshell {
         let mut read = String::new();
         stdout.read_line(&mut read).unwrap();
         assert_eq!(read, format!("{line}\n"));
-        then(pid, stdout);
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| then(pid, stdout))) {
+            // A failed test must not leave it running, with all that it made.
+            kill(pid, nix::sys::signal::Signal::SIGTERM);
+            child.wait().unwrap();
+            std::panic::resume_unwind(panic);
+        }
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let ended = child.wait().unwrap().into();
         done.send(()).unwrap();
         watch.join().unwrap();
         Run { stdout: read, stderr, ended }
+    }
+
+    /// Runs `cshell gc` on the state folders of a run that was killed: then nothing is left.
+    #[track_caller]
+    pub(crate) fn reclaim(mut self) {
+        self.args = vec!["gc".into()];
+        let run = self.output();
+        assert_eq!((run.stderr.as_str(), run.ended), ("", Ended::Exit(0)), "{}", run.stdout);
+        self.nothing_left();
     }
 
     /// No session is left in the run folder.

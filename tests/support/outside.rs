@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 
 /// What a program of the machine prints. It must succeed.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "outside tools look at the result")]
 pub(crate) fn tool(program: &str, args: &[&str]) -> String {
+    try_tool(program, args).unwrap_or_else(|stderr| panic!("{program} {args:?}: {stderr}"))
+}
+
+/// What a program of the machine prints, or what it complains of.
+#[expect(clippy::disallowed_methods, reason = "outside tools look at the result")]
+pub(crate) fn try_tool(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{program} {args:?}: {stderr}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 /// Runs a script of `/bin/sh` that finds the program in `$CSHELL`, with state folders of its own. Returns how it ended
@@ -104,4 +108,10 @@ pub(crate) fn read(path: impl AsRef<Path>) -> String {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         .trim_end()
         .into()
+}
+
+/// Says that this machine cannot show what a test is for.
+#[expect(clippy::print_stderr, reason = "a test that was skipped must be seen")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIP: {why}");
 }

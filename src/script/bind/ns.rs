@@ -1,6 +1,7 @@
 //! `ns`: namespaces.
 
 use crate::error::Result;
+use crate::runtime::ns::Propagation;
 use crate::runtime::ns::idmap::{IdMap, IdMaps};
 use crate::runtime::ns::{self, Kind as NsKind, Kinds, NsSet, NsSpec, list, set, sysctl};
 use crate::runtime::proc::Process;
@@ -10,7 +11,6 @@ use crate::script::convert::{At, FromScript};
 use crate::script::handle::{Kind, Open};
 use crate::script::native::natives;
 use crate::script::options::{FromOptions, Key, Options, Opts};
-use crate::sys::mount::Propagation;
 use rhai::Dynamic;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
