@@ -103,7 +103,7 @@ pub fn mount(session: &Session, op: &'static str, spec: &MountSpec) -> Result<(H
     Ok(session.adopt(mount, vec![step]))
 }
 
-/// As [`mount`], without a handle of its own.
+/// As [`mount()`], without a handle of its own.
 pub(super) fn make(session: &Session, op: &'static str, spec: &MountSpec) -> Result<(StepId, Mount)> {
     let mount_ns = private::mounts(session, op)?;
     let target = target(op, &spec.target)?;
