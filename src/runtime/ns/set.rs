@@ -312,6 +312,6 @@ impl Handle for NsSet {
     }
 
     fn keep_refusal(&self) -> Option<&'static str> {
-        Some("the process that holds the namespaces ends with the program; give `pin` a path to keep them")
+        Some("the process that holds the namespaces ends with the program")
     }
 }
