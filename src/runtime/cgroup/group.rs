@@ -392,8 +392,10 @@ impl Handle for Cgroup {
     }
 
     fn line(&self) -> String {
-        let unlimited =
-            |value: &serde_json::Value| value.as_str().is_some_and(|text| text.starts_with("max"));
+        // A cpuset of version 2 that was not set is empty.
+        let unlimited = |value: &serde_json::Value| {
+            value.as_str().is_some_and(|text| text.is_empty() || text.starts_with("max"))
+        };
         let limits = self.limits();
         let set = limits.iter().filter(|(name, value)| !unlimited(value) && *name != "cpu.weight");
         let shown: Vec<String> =

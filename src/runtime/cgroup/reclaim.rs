@@ -98,6 +98,7 @@ fn children(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Waits until they have ended. The status of one that is our child is left to the handle that waits for it.
 fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
     for (pid, pidfd) in members {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];

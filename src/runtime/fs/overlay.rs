@@ -359,20 +359,14 @@ fn configure(
     context.mount(attributes)
 }
 
-/// One `lowerdir+` a layer (Linux 6.7), which takes any path as it is; before that, one text with the colons escaped.
+/// One `lowerdir+` a layer, which takes any path as it is; where the kernel is too old, one text with the colons escaped.
 fn set_layers(context: &FsContext, lowerdir: &[PathBuf]) -> crate::sys::Result<()> {
-    for (index, layer) in lowerdir.iter().enumerate() {
-        match context.set("lowerdir+", layer) {
-            Err(error) if index == 0 && error.errno() == Errno::EINVAL => {
-                let escaped =
-                    |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
-                let text = lowerdir.iter().map(escaped).collect::<Vec<_>>().join(":");
-                return context.set("lowerdir", Path::new(&text));
-            }
-            other => other?,
-        }
+    if mount::takes_single_layers() {
+        return lowerdir.iter().try_for_each(|layer| context.set("lowerdir+", layer));
     }
-    Ok(())
+    let escaped = |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+    let text = lowerdir.iter().map(escaped).collect::<Vec<_>>().join(":");
+    context.set("lowerdir", Path::new(&text))
 }
 
 impl Handle for Overlay {

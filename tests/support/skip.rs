@@ -1,0 +1,20 @@
+//! Tests that cannot run here: said, counted, and an error where everything has to run.
+
+use std::io::Write;
+
+/// Says that a test does not run, and why: on the standard error, past the capture of the test harness, and in the file
+/// `CSHELL_SKIPPED`, which `tests/run.sh` counts.
+///
+/// # Panics
+/// Where `CI` is `true`: there, nothing may be left out.
+#[track_caller]
+pub(crate) fn skip(test: &str, reason: &str) {
+    let line = format!("SKIP: {test}: {reason}");
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{line}");
+    let _ = writeln!(std::io::stderr(), "{line}");
+    if let Some(path) = std::env::var_os("CSHELL_SKIPPED") {
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        open.and_then(|mut file| writeln!(file, "{line}"))
+            .expect("CSHELL_SKIPPED is a file that can be written");
+    }
+}
