@@ -1,6 +1,6 @@
 //! Processes by pidfd: signal, wait, identify.
 
-use crate::sys::{Errno, Outcome, Result, SysError, call};
+use crate::sys::{Errno, Outcome, Result, SysError, call, flag_names};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use rustix::fs::{Mode, OFlags};
@@ -117,7 +117,7 @@ pub fn wait(pidfd: impl AsFd, block: bool) -> Result<Option<Exit>> {
     }
     call(
         "waitid",
-        || format!("P_PIDFD, {}, {{…}}, {flags:?}", fd.as_raw_fd()),
+        || format!("P_PIDFD, {}, {{…}}, {}", fd.as_raw_fd(), flag_names("", flags.iter_names())),
         || loop {
             return match nix::sys::wait::waitid(Id::PIDFd(fd), flags) {
                 Ok(WaitStatus::Exited(_, code)) => Ok(Some(Exit::Code(code))),
