@@ -105,6 +105,16 @@ impl ErrorKind {
     }
 }
 
+/// What mends an errno that means the same wherever it comes from.
+fn usual_hint(errno: Errno) -> Option<String> {
+    let hint = match errno {
+        Errno::EMFILE => "this program may have no more open files: see `ulimit -n`, and close handles",
+        Errno::ENFILE => "the machine may have no more open files: see fs.file-max",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -160,6 +170,7 @@ impl Error {
     #[must_use]
     pub fn sys(op: &'static str, what: impl Into<String>, source: SysError) -> Self {
         let mut error = Self::new(ErrorKind::of_errno(source.errno()), op, what);
+        error.0.hint = usual_hint(source.errno());
         error.0.source = Some(Box::new(source));
         error
     }
@@ -170,6 +181,7 @@ impl Error {
         let kind =
             source.raw_os_error().map_or(ErrorKind::Corrupt, |n| ErrorKind::of_errno(Errno::from_raw(n)));
         let mut error = Self::new(kind, op, what);
+        error.0.hint = source.raw_os_error().and_then(|n| usual_hint(Errno::from_raw(n)));
         error.0.source = Some(Box::new(source));
         error
     }

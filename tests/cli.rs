@@ -107,6 +107,7 @@ fn signals_end_the_script_and_then_the_program() {
         ("print(\"ready\"); loop {}", Signal::SIGINT),
         ("print(\"ready\"); loop {}", Signal::SIGTERM),
         ("print(\"ready\"); try { loop {} } catch { loop {} }", Signal::SIGINT),
+        ("print(\"ready\"); loop {}", Signal::SIGHUP),
         ("print(\"ready\"); sys::sleep(\"1h\");", Signal::SIGINT),
         ("print(\"ready\"); try { sys::sleep(\"1h\") } catch {} loop {}", Signal::SIGTERM),
         ("fn f() { loop {} } print(\"ready\"); [1].for_each(|| f());", Signal::SIGINT),

@@ -224,7 +224,7 @@ fn a_bad_overlay_is_refused_before_anything_is_made() {
     lab.throws("fs::overlay(#{ lowerdir: [] })", "invalid_argument  | fs::overlay: no lower layer was given");
     lab.throws(
         "fs::overlay(3)",
-        "invalid_argument  | fs::overlay: `layers` must be a lower layer or a map of options, not 3",
+        "invalid_argument  | fs::overlay: `layers` must be an Image, a path, a list of paths or a map of options, not 3",
     );
     lab.throws(
         r#"let t = fs::temp_dir(#{ size: "1MiB" }); fs::mkdir("DIR/up"); fs::overlay(#{ lowerdir: "/etc", upperdir: "DIR/up", workdir: t })"#,

@@ -43,3 +43,32 @@ fn each_recipe_ends_as_its_header_says() {
         assert_eq!(run.stderr, "", "{path:?}");
     }
 }
+
+/// The recipe of the README's first command works with whatever can serve a folder: here one after the other is hidden.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a mount namespace in which a program is missing")]
+fn the_first_recipe_works_with_each_server() {
+    let mut hidden: Vec<&str> = Vec::new();
+    for server in ["busybox", "python3", "perl"] {
+        if Path::new("/usr/bin").join(server).exists() {
+            let folder = tempfile::tempdir().unwrap();
+            let hide: String = hidden.iter().map(|name| format!("mknod $1/{name} c 0 0; ")).collect();
+            let script = format!(
+                "set -e; {hide} mount -t overlay hide -o lowerdir=$1:/usr/bin /usr/bin; exec $2 scripts/build.rhai"
+            );
+            let output = std::process::Command::new("unshare")
+                .args(["-m", "sh", "-c", &script, "sh"])
+                .arg(folder.path())
+                .arg(env!("CARGO_BIN_EXE_cshell"))
+                .env("CSHELL_RUN", folder.path().join("run"))
+                .env("CSHELL_ROOT", folder.path().join("root"))
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .output()
+                .unwrap();
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{server}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(stdout.starts_with(&format!("base: {server} of this machine\n")), "{stdout}");
+        }
+        hidden.push(server);
+    }
+}

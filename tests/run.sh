@@ -15,6 +15,7 @@ need() { # need COMMAND PACKAGE
 need cc gcc
 need ip iproute2
 need findmnt util-linux
+need ps procps
 need busybox busybox-static
 need skopeo skopeo
 need umoci umoci

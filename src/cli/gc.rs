@@ -2,26 +2,35 @@
 
 use crate::cli::{complain, render, say};
 use crate::runtime::gc::{self, Found, Options};
+use crate::runtime::image::{self, Pruned};
 use crate::runtime::state::StateDirs;
+use crate::runtime::units::show_bytes;
 use crate::script::report::{EXIT_SCRIPT, Report, full_text};
 use std::fmt::Write;
 
 /// Collects, and tells what was done: a line for each object. The code is 1 when something could not be taken back.
 pub(super) fn gc(options: Options) -> u8 {
-    let found = match gc::collect(&StateDirs::from_env(), options) {
-        Ok(found) => found,
+    let dirs = StateDirs::from_env();
+    let done = gc::collect(&dirs, options).and_then(|found| {
+        // What a killed commit had moved into the store already: no image names it.
+        let pruned = if options.dry_run { Pruned::default() } else { image::prune(&dirs)? };
+        Ok((found, pruned))
+    });
+    match done {
+        Ok((found, pruned)) => {
+            let (out, failed) = tell(&found, &pruned, options);
+            say(&out);
+            if failed { EXIT_SCRIPT } else { 0 }
+        }
         Err(error) => {
             let report = Report::of_error(&error);
             complain(&render::render(&report, &|_| None));
-            return report.exit_code;
+            report.exit_code
         }
-    };
-    let (out, failed) = tell(&found, options);
-    say(&out);
-    if failed { EXIT_SCRIPT } else { 0 }
+    }
 }
 
-fn tell(found: &[Found], options: Options) -> (String, bool) {
+fn tell(found: &[Found], pruned: &Pruned, options: Options) -> (String, bool) {
     let verb = if options.dry_run { "would reclaim" } else { "reclaimed" };
     let mut out = String::new();
     let mut failed = false;
@@ -41,6 +50,14 @@ fn tell(found: &[Found], options: Options) -> (String, bool) {
             let _ =
                 writeln!(out, "{verb} {} ({} of session {}{place})", entry.object, entry.op, session.session);
         }
+    }
+    if pruned.blobs + pruned.layers > 0 {
+        let size = show_bytes(pruned.bytes);
+        let _ = writeln!(
+            out,
+            "{verb} {} blobs ({size}) and {} layers that no image names",
+            pruned.blobs, pruned.layers
+        );
     }
     if out.is_empty() && !failed {
         out.push_str("nothing to reclaim\n");

@@ -14,7 +14,7 @@
 //! | 125, 126, 127 | a contained command could not be started, run, found |
 //! | n | the script called `exit(n)` |
 //!
-//! SIGINT and SIGTERM end the script; after the clean-up the program dies by the same signal. A reader of the
+//! SIGINT, SIGTERM and SIGHUP end the script; after the clean-up the program dies by the same signal. A reader of the
 //! standard output that went away ends it the same way, by SIGPIPE.
 
 mod args;

@@ -89,8 +89,10 @@ fn calls_json(calls: &[Call]) -> Vec<Value> {
 fn calls_text(calls: &[Call], out: &mut String) {
     for call in calls {
         let result = call.result.as_ref().map_or_else(|errno| format!("-1 {errno:?}"), Clone::clone);
-        let took = show_duration(Duration::from_micros(call.micros));
-        let _ = writeln!(out, "      {} = {result} <{took}>", call.call);
+        let took = call.micros.map_or_else(String::new, |micros| {
+            format!(" <{}>", show_duration(Duration::from_micros(micros)))
+        });
+        let _ = writeln!(out, "      {} = {result}{took}", call.call);
     }
 }
 
@@ -132,8 +134,8 @@ mod tests {
 
     fn calls() -> Vec<Call> {
         vec![
-            Call { call: "mount(\"overlay\")".into(), result: Ok("0".into()), micros: 1250 },
-            Call { call: "close(3)".into(), result: Err(Errno::EBADF), micros: 2 },
+            Call { call: "mount(\"overlay\")".into(), result: Ok("0".into()), micros: Some(1250) },
+            Call { call: "close(3)".into(), result: Err(Errno::EBADF), micros: Some(2) },
         ]
     }
 

@@ -5,7 +5,7 @@ use crate::sys;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Catches SIGINT and SIGTERM from now on.
+/// Catches SIGINT, SIGTERM and SIGHUP from now on.
 ///
 /// # Errors
 /// When the handlers cannot be installed.

@@ -321,7 +321,10 @@ impl Session {
         gc::sweep(&self.dirs);
         let path = self.dirs.run.join(format!("session-{}", self.token));
         let lock = gc::make_locked(&path)?;
-        let ledger = Ledger::create(&path.join("ledger"))?;
+        let ledger = match Ledger::create(&path.join("ledger")) {
+            Ok(ledger) => ledger,
+            Err(error) => return Err(error.also(remove_home(&path).err().into_iter().collect())),
+        };
         self.home.replace(Some(Home { path, ledger, _lock: lock }));
         Ok(())
     }
@@ -354,6 +357,16 @@ impl Session {
             let index = steps.len() - 2;
             steps.remove(index);
         }
+    }
+
+    /// Undoes steps that belong together, newest first.
+    ///
+    /// # Errors
+    /// The first that could not be undone.
+    pub fn undo_steps(&self, steps: &[StepId]) -> Result<()> {
+        steps.iter().rev().try_for_each(|n| self.undo_step(*n))?;
+        self.forget_gone();
+        Ok(())
     }
 
     /// Undoes steps that belong together, newest first, because a later one failed with `error`.
@@ -408,10 +421,9 @@ impl Session {
         (id, handle)
     }
 
-    /// The steps of a handle, oldest first.
-    #[must_use]
-    pub fn steps_of(&self, id: HandleId) -> Vec<StepId> {
-        self.handles.borrow().get(&id).map(|slot| slot.steps.clone()).unwrap_or_default()
+    /// Takes a thing back from users, and returns its steps: for what becomes a part of something else.
+    pub fn disown(&self, id: HandleId) -> Vec<StepId> {
+        self.handles.borrow_mut().remove(&id).map(|slot| slot.steps).unwrap_or_default()
     }
 
     /// Adds a step to those of a handle: undone first when it is closed.

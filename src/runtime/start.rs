@@ -102,7 +102,7 @@ fn act(
     let texts = plan.describe();
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
     let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup))
-        .map_err(|error| explain_clone(op, error, fresh))?;
+        .map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
     let pid = child.pid;
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
@@ -208,7 +208,7 @@ fn child_call(text: &str, errno: Errno) -> SysError {
     SysError::of_child(text, errno)
 }
 
-fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags) -> Error {
+fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: bool) -> Error {
     let errno = error.errno();
     let error = Error::sys(op, "cannot start a process", error);
     match errno {
@@ -217,6 +217,12 @@ fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags) -> Error 
         ),
         Errno::ENOSPC if !fresh.is_empty() => error.hint(
             "a limit on namespaces is reached: see `sysctl -a | grep user.max_`, and 32 levels of nesting",
+        ),
+        Errno::ENOENT | Errno::ENODEV if grouped => {
+            error.hint("the control group was removed from outside")
+        }
+        Errno::EBUSY if grouped => error.hint(
+            "the control group gives controllers to groups below it, and takes no process itself (cgroups(7))",
         ),
         Errno::EAGAIN => error.hint("a limit on processes is reached: see pids.max of the group and `ulimit -u`"),
         _ => error,

@@ -1,6 +1,6 @@
 //! What a child does between its birth and its exec: a list of steps, decided beforehand by the parent.
 //!
-//! The steps are data ([`Op`]); [`run`] carries them out one after the other and reports the first that fails as
+//! The steps are data ([`Op`]); `run` carries them out one after the other and reports the first that fails as
 //! (step, errno). It runs in memory shared with the parent: see [`super::clone`] for what that forbids. Everything a
 //! step needs (descriptors, C strings, lists of pointers) was made by the parent, so there is nothing to look up.
 #![expect(unsafe_code, reason = "system calls by the instruction, in a child that shares memory")]
@@ -176,6 +176,7 @@ pub struct Plan {
     argv: Strings,
     envp: Strings,
     last_cap: u32,
+    ignored: u64,
     report: i32,
     go_read: i32,
     go_write: i32,
@@ -187,6 +188,21 @@ fn last_cap() -> u32 {
     text.trim().parse().unwrap_or(40)
 }
 
+/// The signals that this program ignores, bit n - 1 for signal n: the others were reset by `CLONE_CLEAR_SIGHAND`.
+///
+/// Looked up once. What the caller had ignored does not change, Rust ignores SIGPIPE before anything of ours runs, and
+/// we set handlers and defaults only.
+fn ignored_signals() -> u64 {
+    static IGNORED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *IGNORED.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        // Unknown is treated as all: to set a default once more does no harm. SIGKILL and SIGSTOP cannot be set.
+        let all = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(all)
+    })
+}
+
 impl Plan {
     /// A plan of `ops` that ends by an exec with `argv` and `envp`.
     #[must_use]
@@ -194,6 +210,7 @@ impl Plan {
         let drops = ops.iter().any(|op| matches!(op, Op::BoundingSet(_)));
         Self {
             last_cap: if drops { last_cap() } else { 0 },
+            ignored: ignored_signals(),
             ops,
             argv: Strings::new(argv),
             envp: Strings::new(envp),
@@ -320,7 +337,7 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::Chdir(path) => syscall(libc::SYS_chdir, [text(path), 0, 0, 0, 0, 0]),
         Op::Stdio(fd, to) => dup(fd, *to),
         Op::IgnoreChildren => set_action(libc::SIGCHLD as usize, libc::SIG_IGN),
-        Op::Clean => clean(),
+        Op::Clean => clean(plan),
         Op::Exec(programs) => exec(plan, programs),
         Op::ExecFd(fd) => syscall(
             libc::SYS_execveat,
@@ -462,17 +479,15 @@ fn set_action(signal: usize, handler: libc::sighandler_t) -> Outcome {
     syscall(libc::SYS_rt_sigaction, [signal, action.as_ptr().addr(), 0, 8, 0, 0])
 }
 
-fn clean() -> Outcome {
-    let mut signal = 1;
-    while signal <= 64 {
-        // Only those that are ignored: CLONE_CLEAR_SIGHAND has reset those with a handler. SIGKILL and SIGSTOP
-        // cannot be set, and SIGCHLD is ignored on purpose by a plan that says so.
-        let mut old: [usize; 4] = [0; 4];
-        let _ = syscall(libc::SYS_rt_sigaction, [signal, 0, (&raw mut old).addr(), 8, 0, 0]);
-        if old[0] == libc::SIG_IGN && signal != libc::SIGCHLD as usize {
-            set_action(signal, libc::SIG_DFL)?;
+fn clean(plan: &Plan) -> Outcome {
+    let mut left = plan.ignored;
+    while left != 0 {
+        let signal = left.trailing_zeros() as usize;
+        // On purpose, by a plan that says so.
+        if signal + 1 != libc::SIGCHLD as usize {
+            set_action(signal + 1, libc::SIG_DFL)?;
         }
-        signal = signal.wrapping_add(1);
+        left &= left - 1;
     }
     let mask: u64 = 0;
     let mask = (&raw const mask).addr();

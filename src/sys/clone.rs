@@ -3,7 +3,7 @@
 //! A copying fork of a parent with 512 MB touched takes tens of milliseconds; `clone3(CLONE_VM)` takes the same half
 //! millisecond at any size. The price is that the child runs in our memory, beside us, and so obeys the rules of a
 //! signal handler and more: no allocation, no lock, no panic, and not even libc, whose `errno` lives in thread-local
-//! storage that the child shares with the thread that made it. It runs [`super::child::run`] on a stack of its own,
+//! storage that the child shares with the thread that made it. It runs `child::run` on a stack of its own,
 //! which makes system calls by the instruction and reads only what the [`Plan`] points at.
 #![expect(unsafe_code, reason = "clone3 with a stack of its own, and the child's entry")]
 
@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("src/sys/clone.rs and src/sys/child.rs know the system-call instruction of x86_64 only");
 
-/// How large the child's stack is. [`child::run`] uses a few hundred bytes of it in a release build.
+/// How large the child's stack is. `child::run` uses a few hundred bytes of it in a release build.
 const STACK: usize = 64 * 1024;
 const PAGE: usize = 4096;
 /// `CLONE_CLEAR_SIGHAND` of linux/sched.h: the child starts with no handler of ours.

@@ -1,6 +1,6 @@
 //! Files and folders by fd and path: open, read, write, stat, extended attributes.
 
-use crate::sys::{Outcome, Result, call};
+use crate::sys::{Outcome, Result, call, flag_names};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -42,7 +42,10 @@ pub fn identify(dir: impl AsFd, path: &Path) -> Result<Identity> {
         StatxFlags::BASIC_STATS | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE) | StatxFlags::MNT_ID;
     call(
         "statx",
-        || format!("{}, {path:?}, {flags:?}, STATX_BASIC_STATS|STATX_MNT_ID_UNIQUE", show_dir(dir)),
+        || {
+            let flags = flag_names("AT_", flags.iter_names());
+            format!("{}, {path:?}, {flags}, STATX_BASIC_STATS|STATX_MNT_ID_UNIQUE", show_dir(dir))
+        },
         || {
             rustix::fs::statx(dir, path, flags, mask).map(|stat| Identity {
                 dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),

@@ -6,7 +6,7 @@
 //! both over (CVE-2019-5736). So it is a file of its own: nothing in it can be changed, and nothing in it matters.
 #![expect(unsafe_code, reason = "a few instructions of machine code, and the two symbols around them")]
 
-use super::{Result, call};
+use super::{Result, call, flag_names};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The name that `ps` shows.
@@ -79,13 +79,16 @@ fn image() -> Vec<u8> {
 pub fn make() -> Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags};
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd =
-        call("memfd_create", || format!("{NAME:?}, {flags:?}"), || rustix::fs::memfd_create(NAME, flags))?;
+    let fd = call(
+        "memfd_create",
+        || format!("{NAME:?}, {}", flag_names("MFD_", flags.iter_names())),
+        || rustix::fs::memfd_create(NAME, flags),
+    )?;
     super::file::write_once(&fd, &image())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     call(
         "fcntl",
-        || format!("{}, F_ADD_SEALS, {seals:?}", fd.as_raw_fd()),
+        || format!("{}, F_ADD_SEALS, {}", fd.as_raw_fd(), flag_names("F_SEAL_", seals.iter_names())),
         || rustix::fs::fcntl_add_seals(&fd, seals),
     )?;
     Ok(fd)

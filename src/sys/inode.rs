@@ -3,7 +3,7 @@
 //! Everything here is relative to a folder fd and never follows a last symbolic link.
 
 use crate::sys::file::show_dir;
-use crate::sys::{Errno, Outcome, Result, call};
+use crate::sys::{Errno, Outcome, Result, call, flag_names};
 use rustix::fs::{AtFlags, FileType, Mode, StatxFlags, Timespec, Timestamps};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -52,7 +52,13 @@ pub fn stat(dir: impl AsFd, name: &Path) -> Result<Stat> {
     let flags = if name.as_os_str().is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
     call(
         "statx",
-        || format!("{}, {name:?}, {flags:?}, STATX_BASIC_STATS", show_dir(dir)),
+        || {
+            format!(
+                "{}, {name:?}, {}, STATX_BASIC_STATS",
+                show_dir(dir),
+                flag_names("AT_", flags.iter_names())
+            )
+        },
         || {
             rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS).map(|stat| Stat {
                 dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),

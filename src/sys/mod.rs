@@ -79,6 +79,12 @@ fn describe(errno: Errno) -> &'static str {
     errno.desc()
 }
 
+/// The names of flags as C has them, with the prefix that a crate leaves out; `0` for none.
+pub(crate) fn flag_names<'a, F>(prefix: &str, names: impl Iterator<Item = (&'a str, F)>) -> String {
+    let names: Vec<String> = names.map(|(name, _)| format!("{prefix}{name}")).collect();
+    if names.is_empty() { "0".into() } else { names.join("|") }
+}
+
 /// The result of a wrapper.
 pub type Result<T> = std::result::Result<T, SysError>;
 

@@ -1,7 +1,7 @@
 //! Mounts by fd: the mount API of Linux 5.2, and unmounting.
 
 use crate::sys::file::show_dir;
-use crate::sys::{Errno, Result, call};
+use crate::sys::{Errno, Result, call, flag_names};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -62,7 +62,7 @@ impl FsContext {
         )?;
         call(
             "fsmount",
-            || format!("{}, FSMOUNT_CLOEXEC, {attrs:?}", self.fd.as_raw_fd()),
+            || format!("{}, FSMOUNT_CLOEXEC, {}", self.fd.as_raw_fd(), flag_names("", attrs.iter_names())),
             || rustix::mount::fsmount(self.fd.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs),
         )
     }
@@ -168,7 +168,7 @@ pub fn set_propagation(target: &Path, kind: Propagation, recursive: bool) -> Res
     let flags = if recursive { flag | MsFlags::MS_REC } else { flag };
     call(
         "mount",
-        || format!("NULL, {target:?}, NULL, {flags:?}, NULL"),
+        || format!("NULL, {target:?}, NULL, {}, NULL", flag_names("", flags.iter_names())),
         || nix::mount::mount(None::<&str>, target, None::<&str>, flags, None::<&str>),
     )
 }

@@ -1,6 +1,6 @@
 //! Namespaces: open, identify, enter, leave.
 
-use crate::sys::{Errno, Result, SysError, call};
+use crate::sys::{Errno, Result, SysError, call, flag_names};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -31,7 +31,11 @@ pub fn inode(ns: impl AsFd) -> Result<u64> {
 /// The failed `setns`.
 pub fn enter(ns: impl AsFd, kind: CloneFlags) -> Result<()> {
     let fd = ns.as_fd();
-    call("setns", || format!("{}, {kind:?}", fd.as_raw_fd()), || nix::sched::setns(fd, kind))
+    call(
+        "setns",
+        || format!("{}, {}", fd.as_raw_fd(), flag_names("", kind.iter_names())),
+        || nix::sched::setns(fd, kind),
+    )
 }
 
 /// Gives this thread new namespaces of the given kinds.
@@ -39,7 +43,7 @@ pub fn enter(ns: impl AsFd, kind: CloneFlags) -> Result<()> {
 /// # Errors
 /// The failed `unshare`.
 pub fn unshare(kinds: CloneFlags) -> Result<()> {
-    call("unshare", || format!("{kinds:?}"), || nix::sched::unshare(kinds))
+    call("unshare", || flag_names("", kinds.iter_names()), || nix::sched::unshare(kinds))
 }
 
 /// Runs `work` on a thread of its own inside the namespace `ns`. The thread ends with the call, so that neither an

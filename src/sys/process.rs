@@ -1,8 +1,9 @@
 //! Processes by pidfd: signal, wait, identify.
 
-use crate::sys::{Errno, Outcome, Result, SysError, call};
+use crate::sys::{Errno, Outcome, Result, SysError, call, flag_names};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -49,6 +50,14 @@ pub fn wait_usage(pidfd: impl AsFd) -> Result<Option<(Exit, Usage)>> {
         || format!("P_PIDFD, {fd}, {{…}}, WEXITED|WNOHANG, {{…}}"),
         || super::raw::wait_usage(fd, libc::WEXITED | libc::WNOHANG),
     )
+}
+
+/// The greatest resident size of this process so far, in bytes.
+#[must_use]
+pub fn own_memory_peak() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let peak = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
+    u64::try_from(peak).unwrap_or(0).saturating_mul(1024)
 }
 
 /// Sends `signal` to every process of the group that `leader` leads. The leader must not have been waited for: its id
@@ -108,7 +117,7 @@ pub fn wait(pidfd: impl AsFd, block: bool) -> Result<Option<Exit>> {
     }
     call(
         "waitid",
-        || format!("P_PIDFD, {}, {{…}}, {flags:?}", fd.as_raw_fd()),
+        || format!("P_PIDFD, {}, {{…}}, {}", fd.as_raw_fd(), flag_names("", flags.iter_names())),
         || loop {
             return match nix::sys::wait::waitid(Id::PIDFd(fd), flags) {
                 Ok(WaitStatus::Exited(_, code)) => Ok(Some(Exit::Code(code))),
@@ -127,19 +136,15 @@ pub fn wait(pidfd: impl AsFd, block: bool) -> Result<Option<Exit>> {
 /// The failed read of `/proc/PID/stat`.
 pub fn start_time(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/stat");
-    call(
-        "read",
-        || format!("{path:?}"),
-        || {
-            let text = std::fs::read_to_string(Path::new(&path))?;
-            // The second field is the command in brackets and may hold anything: count from its end.
-            let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
-            fields
-                .and_then(|mut fields| fields.nth(19))
-                .and_then(|field| field.parse::<u64>().ok())
-                .ok_or_else(|| std::io::Error::from_raw_os_error(libc::ESRCH))
-        },
-    )
+    let fd = super::file::openat(rustix::fs::CWD, Path::new(&path), OFlags::RDONLY, Mode::empty())?;
+    // A kernel file of one line, given whole to the first read that has room for it.
+    let mut line = [0; 1024];
+    let len = super::file::read(&fd, &mut line)?;
+    let text = String::from_utf8_lossy(&line[..len]);
+    // The second field is the command in brackets and may hold anything: count from its end.
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
+    let field = fields.and_then(|mut fields| fields.nth(19)).and_then(|field| field.parse().ok());
+    field.ok_or_else(|| gone(pid))
 }
 
 /// The name of a signal: `SIGTERM`, `SIGRTMIN+3`.

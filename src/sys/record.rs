@@ -13,8 +13,8 @@ pub struct Call {
     pub call: String,
     /// What it returned, or the errno.
     pub result: Result<String, Errno>,
-    /// How long it took, in microseconds.
-    pub micros: u64,
+    /// How long it took, in microseconds; nothing for the steps of a child, which are not timed one by one.
+    pub micros: Option<u64>,
 }
 
 thread_local! {
@@ -81,6 +81,6 @@ pub(super) fn finish(
     }
 }
 
-fn elapsed(started: Option<Instant>) -> u64 {
-    started.map_or(0, |started| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
+fn elapsed(started: Option<Instant>) -> Option<u64> {
+    started.map(|started| u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
 }

@@ -1,7 +1,7 @@
 //! Signals of our own process: the flag and the fd that a handler sets, and dying by a signal.
 #![expect(unsafe_code, reason = "sigaction and a handler that only stores and writes")]
 
-use crate::sys::{Result, call};
+use crate::sys::{Outcome, Result, call};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -23,8 +23,9 @@ extern "C" fn on_signal(number: libc::c_int) {
     }
 }
 
-/// Catches SIGINT and SIGTERM: they set a flag and make [`wake_fd`] readable. SIGPIPE stays ignored, so that a
-/// closed output is an error of `write`.
+/// Catches SIGINT, SIGTERM and SIGHUP (unless that is ignored: nohup(1)): they set a flag and make [`wake_fd`]
+/// readable. SIGPIPE stays ignored, so that a closed output is an error of `write`. SIGCHLD gets its default: where the
+/// caller ignored it, the kernel would throw the status of every child away.
 ///
 /// # Errors
 /// The failed `eventfd` or `sigaction`.
@@ -45,16 +46,28 @@ pub fn catch() -> Result<()> {
         let _ = WAKE.set(fd);
     }
     let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::empty(), SigSet::empty());
+    set(Signal::SIGCHLD, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))?;
+    let before = set(Signal::SIGHUP, &action)?;
+    if matches!(before.handler(), SigHandler::SigIgn) {
+        set(Signal::SIGHUP, &before)?;
+    }
     set(Signal::SIGINT, &action)?;
-    set(Signal::SIGTERM, &action)
+    set(Signal::SIGTERM, &action).map(drop)
 }
 
-fn set(signal: Signal, action: &SigAction) -> Result<()> {
+impl Outcome for SigAction {
+    fn show(&self) -> String {
+        "0".into()
+    }
+}
+
+/// Returns the action before.
+fn set(signal: Signal, action: &SigAction) -> Result<SigAction> {
     call(
         "rt_sigaction",
         || format!("{signal}, …"),
         // SAFETY: the handler does only async-signal-safe work.
-        || unsafe { nix::sys::signal::sigaction(signal, action) }.map(|_| ()),
+        || unsafe { nix::sys::signal::sigaction(signal, action) },
     )
 }
 

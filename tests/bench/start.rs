@@ -4,6 +4,7 @@
 //!
 //! * from a running cshell, in six new namespaces with an overlay, `pivot_root` and `/proc`, against the floor: the same
 //!   system calls in a loop of this program;
+//! * a command on the host, from a small program and from one with 512 MB touched;
 //! * as a whole command, against `bwrap` and `crun`, without and with limits on memory and processes;
 //! * the cold start: `cshell -c 1`, against the static `true` itself.
 //!
@@ -36,6 +37,7 @@ fn main() {
     }
     let place = Place::new();
     running(&place);
+    large(&place);
     whole(&place);
 }
 
@@ -48,9 +50,9 @@ impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
-        for folder in ["proc", "upper", "work", "merged"] {
-            let base = if folder == "proc" { &root } else { dir.path() };
-            std::fs::create_dir_all(base.join(folder)).unwrap();
+        // /dev and /sys are for crun, which wants them.
+        for folder in ["root/proc", "root/dev", "root/sys", "upper", "work", "merged"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
         let source = dir.path().join("true.c");
         std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
@@ -110,8 +112,12 @@ struct Running {
 
 impl Running {
     fn new(place: &Place, body: &str) -> Self {
+        Self::prepared(place, "", body)
+    }
+
+    fn prepared(place: &Place, before: &str, body: &str) -> Self {
         let loop_script = format!(
-            "let input = proc::exec([\"true\"]); loop {{ if sys::read_line() == () {{ break; }} \
+            "{before} loop {{ if sys::read_line() == () {{ break; }} \
              let start = sys::now(); {body} print((sys::now() - start) * 1000000.0); }}"
         );
         let mut command = place.cshell();
@@ -139,30 +145,35 @@ fn running(place: &Place) {
     let root = place.path("root");
     let root = root.display();
     let exec = format!("proc::exec([\"/true\"], #{{ ns: {SIX}, rootfs: root, mounts: [\"proc\"] }});");
-    let overlay = format!("let root = fs::overlay(#{{ lowerdir: \"{root}\" }}); {exec} root.close();");
+    let throw_away = format!("let root = #{{ lowerdir: \"{root}\" }}; {exec}");
+    let handle = format!("let root = fs::overlay(#{{ lowerdir: \"{root}\" }}); {exec} root.close();");
     let bound = format!("let root = \"{root}\"; {exec}");
     let mut rows = [
-        Row::new("floor: clone3(VM), overlay, pivot_root, /proc, exec, wait"),
+        Row::new("floor: clone(VM), overlay, pivot_root, /proc, exec, wait"),
+        Row::new("cshell: proc::exec, rootfs: #{ lowerdir }"),
         Row::new("cshell: fs::overlay, proc::exec, close"),
-        Row::new("floor: the same with a bind mount in place of the overlay"),
-        Row::new("cshell: proc::exec with a folder as root"),
+        Row::new("floor: a bind mount in place of the overlay"),
+        Row::new("cshell: proc::exec, rootfs: a folder"),
     ];
-    let mut overlaid = Running::new(place, &overlay);
-    let mut folder = Running::new(place, &bound);
+    let mut running = [&throw_away, &handle, &bound].map(|body| Running::new(place, body));
     for round in 0..=ROUNDS {
-        let times = [floor(place, true), overlaid.once(), floor(place, false), folder.once()];
+        let times = [
+            floor(place, true),
+            running[0].once(),
+            running[1].once(),
+            floor(place, false),
+            running[2].once(),
+        ];
         // The first round warms up.
         if round > 0 {
             rows.iter_mut().zip(times).for_each(|(row, time)| row.times.push(time));
         }
     }
-    overlaid.end();
-    folder.end();
+    running.into_iter().for_each(Running::end);
     header("From a running program: six namespaces, start to exit of a static true", "/floor");
-    rows[0].print(&rows[0]);
-    rows[1].print(&rows[0]);
-    rows[2].print(&rows[2]);
-    rows[3].print(&rows[2]);
+    let (overlaid, folders) = rows.split_at(3);
+    overlaid.iter().for_each(|row| row.print(&overlaid[0]));
+    folders.iter().for_each(|row| row.print(&folders[0]));
 }
 
 fn floor(place: &Place, overlay: bool) -> Duration {
@@ -240,6 +251,28 @@ extern "C" fn floor_child(plan: *mut libc::c_void) -> i32 {
 
 /// A row and how to make its command, where that is installed.
 type Contender<'a> = (Row, Box<dyn Fn() -> Option<Command> + 'a>);
+
+/// Whether a start costs more when the program that starts is large.
+fn large(place: &Place) {
+    let root = place.path("root");
+    let body = format!("proc::exec([\"{}/true\"]);", root.display());
+    let mut rows =
+        [Row::new("cshell, small: proc::exec"), Row::new("cshell with 512 MB touched: proc::exec")];
+    let mut small = Running::new(place, &body);
+    // One list may not be that long.
+    let heap: String = (0..32).map(|n| format!("let heap{n} = blob(16 * 1024 * 1024, 1); ")).collect();
+    let mut large = Running::prepared(place, &heap, &body);
+    for round in 0..=ROUNDS {
+        let times = [small.once(), large.once()];
+        if round > 0 {
+            rows.iter_mut().zip(times).for_each(|(row, time)| row.times.push(time));
+        }
+    }
+    small.end();
+    large.end();
+    header("From a small and a large program: a command on the host", "/small");
+    rows.iter().for_each(|row| row.print(&rows[0]));
+}
 
 /// Whole commands.
 fn whole(place: &Place) {

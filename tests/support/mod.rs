@@ -186,6 +186,18 @@ impl Cshell {
         line: &str,
         then: impl FnOnce(u32, BufReader<std::process::ChildStdout>),
     ) -> Run {
+        let run = self.after_line_leaving(line, then);
+        self.nothing_left();
+        run
+    }
+
+    /// As [`after_line`](Self::after_line), for a program that is killed and leaves its ledger behind.
+    #[track_caller]
+    pub(crate) fn after_line_leaving(
+        &self,
+        line: &str,
+        then: impl FnOnce(u32, BufReader<std::process::ChildStdout>),
+    ) -> Run {
         let mut child = self.spawn();
         drop(child.stdin.take());
         let pid = child.id();
@@ -199,14 +211,27 @@ impl Cshell {
         let mut read = String::new();
         stdout.read_line(&mut read).unwrap();
         assert_eq!(read, format!("{line}\n"));
-        then(pid, stdout);
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| then(pid, stdout))) {
+            // A failed test must not leave it running, with all that it made.
+            kill(pid, nix::sys::signal::Signal::SIGTERM);
+            child.wait().unwrap();
+            std::panic::resume_unwind(panic);
+        }
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let ended = child.wait().unwrap().into();
         done.send(()).unwrap();
         watch.join().unwrap();
-        self.nothing_left();
         Run { stdout: read, stderr, ended }
+    }
+
+    /// Runs `cshell gc` on the state folders of a run that was killed: then nothing is left.
+    #[track_caller]
+    pub(crate) fn reclaim(mut self) {
+        self.args = vec!["gc".into()];
+        let run = self.output();
+        assert_eq!((run.stderr.as_str(), run.ended), ("", Ended::Exit(0)), "{}", run.stdout);
+        self.nothing_left();
     }
 
     /// No session is left in the run folder.

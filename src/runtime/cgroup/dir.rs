@@ -133,6 +133,14 @@ impl Dir {
         let errno = source.errno();
         let error = Error::sys(op, format!("{what} {name}"), source).path(self.path.join(name));
         match errno {
+            Errno::ERANGE | Errno::EINVAL | Errno::EACCES | Errno::ENOSPC if name.starts_with("cpuset.") => {
+                let above = self.path.parent().map(|parent| parent.join(name));
+                let held = above.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+                error.hint(format!("the group above has {name} {}", held.trim()))
+            }
+            Errno::ENOENT | Errno::ENODEV if !self.path.exists() => {
+                error.kind_is(ErrorKind::NotFound).hint("the control group was removed from outside")
+            }
             Errno::ENOENT => error
                 .kind_is(ErrorKind::Unsupported)
                 .hint(format!("this kernel or hierarchy has no {name} at {}", self.path.display())),

@@ -100,14 +100,34 @@ impl Limit {
     }
 }
 
-/// Checks a list of numbers and ranges, as cpuset(7) writes them.
-fn check_list(op: &'static str, name: &str, list: &str) -> Result<()> {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let part = |part: &str| match part.split_once('-') {
-        Some((first, last)) => number(first) && number(last),
-        None => number(part),
+/// A list of numbers and ranges, as cpuset(7) writes them, in the one form in which the kernel shows it: `0,1,3` is
+/// `0-1,3`. `None` for what is no such list.
+pub(super) fn canonical(list: &str) -> Option<String> {
+    let number = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits { text.parse::<u32>().ok() } else { None }
     };
-    if !list.is_empty() && list.split(',').all(part) {
+    let part = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        (first <= last).then_some((first, last))
+    };
+    let mut parts = list.split(',').map(part).collect::<Option<Vec<_>>>()?;
+    parts.sort_unstable();
+    let mut merged: Vec<(u32, u32)> = Vec::new();
+    for (first, last) in parts {
+        match merged.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    let show = |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+    Some(merged.into_iter().map(show).collect::<Vec<_>>().join(","))
+}
+
+/// Checks a list of numbers and ranges.
+fn check_list(op: &'static str, name: &str, list: &str) -> Result<()> {
+    if canonical(list).is_some() {
         return Ok(());
     }
     let what = format!("{name}: {list:?} is not a list of numbers and ranges");
@@ -124,6 +144,31 @@ impl std::fmt::Display for Limit {
             Self::Cpu { quota, period } => write!(f, "cpu.max={} {period}", max(quota)),
             Self::CpuWeight(weight) => write!(f, "cpu.weight={weight}"),
             Self::CpusetCpus(list) | Self::CpusetMems(list) => write!(f, "{}={list}", self.file()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn lists_have_one_form() {
+        for (list, form) in [
+            ("0", Some("0")),
+            ("0,1", Some("0-1")),
+            ("3,0-1,2", Some("0-3")),
+            ("4,0-1,00", Some("0-1,4")),
+            ("0-4294967295", Some("0-4294967295")),
+            ("", None),
+            ("1-0", None),
+            ("0,", None),
+            ("-1", None),
+            ("0 ,1", None),
+            ("+1", None),
+            ("4294967296", None),
+        ] {
+            assert_eq!(canonical(list).as_deref(), form, "{list:?}");
         }
     }
 }

@@ -41,6 +41,7 @@ pub fn group(dirs: &[PathBuf], ids: &[FileId], token: bool) -> Result<()> {
 /// When processes do not end.
 pub fn kill(dir: &Path) -> Result<()> {
     let all_at_once = dir.join("cgroup.kill");
+    step_out(dir)?;
     for _ in 0..ROUNDS {
         let members = members(dir);
         if members.is_empty() {
@@ -57,6 +58,18 @@ pub fn kill(dir: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::Busy, OP, "processes are born faster than they can be killed")
         .subject(dir.display())
         .hint("set pids.max of the group to 0 and try again"))
+}
+
+/// Leaves the group, for the one above, if this program is in it: it must not kill itself.
+fn step_out(dir: &Path) -> Result<()> {
+    let mut pids = Vec::new();
+    collect(dir, &mut pids);
+    if !pids.iter().any(|pid| u32::try_from(*pid) == Ok(std::process::id())) {
+        return Ok(());
+    }
+    let above = dir.parent().unwrap_or(dir).join("cgroup.procs");
+    write(&above, std::process::id().to_string().as_bytes())
+        .context(OP, format!("cannot leave the group {}", dir.display()))
 }
 
 /// The processes of the group and of those below it, each with a descriptor.

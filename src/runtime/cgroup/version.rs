@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
-use crate::runtime::cgroup::limits::{Limit, Max};
+use crate::runtime::cgroup::limits::{self, Limit, Max};
 use std::fmt::Debug;
 
 /// What differs between the versions. Chosen for each hierarchy.
@@ -52,7 +52,7 @@ impl Version for V2 {
             Limit::Pids(value) => same(show(*value, "max")),
             Limit::Cpu { quota, period } => same(format!("{} {period}", show(*quota, "max"))),
             Limit::CpuWeight(weight) => same(weight.to_string()),
-            Limit::CpusetCpus(list) | Limit::CpusetMems(list) => same(list.clone()),
+            Limit::CpusetCpus(list) | Limit::CpusetMems(list) => same(as_shown(list)),
         };
         dir.set(op, limit.file(), &value, &expected)
     }
@@ -125,8 +125,8 @@ impl Version for V1 {
                 let shares = (weight * 1024 / 100).max(2).to_string();
                 dir.set(op, "cpu.shares", &shares, &shares)
             }
-            Limit::CpusetCpus(list) => dir.set(op, "cpuset.cpus", list, list),
-            Limit::CpusetMems(list) => dir.set(op, "cpuset.mems", list, list),
+            Limit::CpusetCpus(list) => dir.set(op, "cpuset.cpus", list, &as_shown(list)),
+            Limit::CpusetMems(list) => dir.set(op, "cpuset.mems", list, &as_shown(list)),
         }
     }
 
@@ -160,7 +160,7 @@ impl Version for V1 {
             ("memory.swap.max", swap),
             ("pids.max", text("pids.max")),
             ("cpu.max", cpu),
-            ("cpu.weight", dir.number("cpu.shares").map(|shares| (shares * 100 / 1024).to_string())),
+            ("cpu.weight", dir.number("cpu.shares").map(|shares| ((shares * 100 + 512) / 1024).to_string())),
             ("cpuset.cpus", text("cpuset.cpus")),
             ("cpuset.mems", text("cpuset.mems")),
         ];
@@ -173,15 +173,21 @@ const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
 /// What version 1 shows for "no limit": the greatest number of pages of a signed 64-bit size.
 const UNLIMITED: u64 = 0x7fff_ffff_ffff_f000;
 
-/// Memory alone must never be above memory and swap together, so a raised limit raises the sum first.
+/// What version 2 limits stays as it is: swap alone. So the sum moves along with memory, and before it where it is
+/// raised, because memory must never be above the sum.
 fn set_memory(op: &'static str, dir: &Dir, value: Max) -> Result<()> {
-    let expected = value.map_or(UNLIMITED, pages).to_string();
-    let text = show(value, "-1");
-    let together = dir.number(MEMORY_AND_SWAP);
-    if together.is_some_and(|together| value.map_or(UNLIMITED, pages) > together) {
-        dir.write(op, MEMORY_AND_SWAP, &text)?;
+    let new = value.map_or(UNLIMITED, pages);
+    let set = || dir.set(op, MEMORY, &show(value, "-1"), &new.to_string());
+    let (Some(before), Some(together)) = (dir.number(MEMORY), dir.number(MEMORY_AND_SWAP)) else {
+        return set();
+    };
+    if together >= UNLIMITED {
+        return set();
     }
-    dir.set(op, MEMORY, &text, &expected)
+    let sum = new.saturating_add(together.saturating_sub(before)).min(UNLIMITED);
+    let text = if sum == UNLIMITED { "-1".to_owned() } else { sum.to_string() };
+    let set_sum = || dir.set(op, MEMORY_AND_SWAP, &text, &sum.to_string());
+    if sum > together { set_sum().and_then(|()| set()) } else { set().and_then(|()| set_sum()) }
 }
 
 /// Version 1 limits memory and swap together; version 2 swap alone.
@@ -206,6 +212,11 @@ fn pages(bytes: u64) -> u64 {
 
 fn show(value: Max, unlimited: &str) -> String {
     value.map_or_else(|| unlimited.to_owned(), |value| value.to_string())
+}
+
+/// How the kernel shows a list of processors or memory nodes. Limits are checked before they are set.
+fn as_shown(list: &str) -> String {
+    limits::canonical(list).unwrap_or_else(|| list.to_owned())
 }
 
 fn same(text: String) -> (String, String) {

@@ -103,7 +103,7 @@ pub fn mount(session: &Session, op: &'static str, spec: &MountSpec) -> Result<(H
     Ok(session.adopt(mount, vec![step]))
 }
 
-/// As [`mount`], without a handle of its own.
+/// As [`mount()`], without a handle of its own.
 pub(super) fn make(session: &Session, op: &'static str, spec: &MountSpec) -> Result<(StepId, Mount)> {
     let mount_ns = private::mounts(session, op)?;
     let target = target(op, &spec.target)?;
@@ -254,10 +254,12 @@ fn attach(
             false => error,
         }
     };
-    mount::attach(detached, CWD, target).map_err(fail)?;
-    let mount_id = file::identify(CWD, target).map_err(fail)?.mount_id;
+    // Known before it is attached: at no instant is there a mount of ours that the ledger cannot recognise.
+    let mount_id = file::identify(detached, Path::new("")).map_err(fail)?.mount_id;
     let object = Object::Mount { target: target.to_owned(), mount_id: Some(mount_id), mount_ns };
     progress.made(object.clone())?;
+    mount::attach(detached, CWD, target).map_err(fail)?;
+    read_back(op, target, mount_id)?;
     let found = mount::usage(target).map_err(fail)?;
     let missing: Vec<&str> = FLAGS
         .iter()
@@ -280,6 +282,16 @@ fn attach(
     }
     let effect = format!("{} at {} (mount id {mount_id})", spec.kind, target.display());
     Ok(Done { value: mount_id, object, effect })
+}
+
+/// Checks that the mount with this id is the one that is seen at its target.
+pub(super) fn read_back(op: &'static str, target: &Path, mount_id: u64) -> Result<()> {
+    let found = file::identify(CWD, target).context(op, format!("cannot identify {}", target.display()))?;
+    if found.mount_id == mount_id {
+        return Ok(());
+    }
+    let what = format!("another mount covers {}", target.display());
+    Err(Error::new(ErrorKind::Busy, op, what).path(target))
 }
 
 /// Unmounts what the session mounted at `target`, and closes its handle.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
-use crate::runtime::fs::private;
+use crate::runtime::fs::{mounts, private};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
 use crate::sys::mount::FsContext;
@@ -10,6 +10,7 @@ use crate::sys::{Errno, SysError, file, mount};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use serde_json::json;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -128,6 +129,71 @@ fn same_file_system(upper: &Path, work: &Path) -> Result<()> {
         .hint("overlayfs renames between them: put the workdir beside the upperdir, or leave it out"))
 }
 
+/// The folders of an overlay, all of them there.
+struct Layers {
+    lowerdir: Vec<PathBuf>,
+    upper: Option<PathBuf>,
+    work: Option<PathBuf>,
+}
+
+impl Layers {
+    fn make(
+        session: &Session,
+        spec: &OverlaySpec,
+        home: &Home,
+        mut lowerdir: Vec<PathBuf>,
+        steps: &mut Vec<StepId>,
+    ) -> Result<Self> {
+        let upper = match &spec.upperdir {
+            Some(path) => Some(std::path::absolute(path).context(OP, "cannot resolve the upperdir")?),
+            None if spec.readonly => None,
+            None => Some(home.part("upper")?),
+        };
+        let work = match (&spec.workdir, &upper) {
+            (Some(path), _) => Some(std::path::absolute(path).context(OP, "cannot resolve the workdir")?),
+            (None, Some(upper)) => Some(home.work(session, spec, upper, steps)?),
+            (None, None) => None,
+        };
+        if upper.is_none() && lowerdir.len() == 1 {
+            // The kernel takes no fewer than two layers.
+            lowerdir.push(home.part("empty")?);
+        }
+        Ok(Self { lowerdir, upper, work })
+    }
+
+    /// A detached mount of them.
+    fn mount(&self, volatile: bool) -> Result<OwnedFd> {
+        create(&self.lowerdir, self.upper.as_deref().zip(self.work.as_deref()), volatile)
+    }
+}
+
+/// A detached overlay, for one process: it is attached in a mount namespace of that process's own and goes with it.
+///
+/// # Errors
+/// As [`overlay`]. The steps that were made by then are in `steps`.
+pub fn detached(session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
+    let lowerdir = check(spec)?;
+    if spec.merged.is_some() {
+        let what = "the overlay of one process appears nowhere else";
+        return Err(
+            Error::new(ErrorKind::InvalidArgument, OP, what).hint("leave `merged` out, or use fs::overlay")
+        );
+    }
+    let home = Home::new(session, spec, steps)?;
+    let text = format!("mount an overlay of {} for one process", count(lowerdir.len()));
+    let layers = Layers::make(session, spec, &home, lowerdir, steps)?;
+    let (step, fd) = session.step(Intent { op: OP, text, claim: Object::Nothing }, |_| {
+        let fd = layers.mount(spec.volatile)?;
+        Ok(Done {
+            value: fd,
+            object: Object::Nothing,
+            effect: "a detached mount, which goes with its descriptor".into(),
+        })
+    })?;
+    steps.push(step);
+    Ok(fd)
+}
+
 fn mount_all(
     session: &Session,
     spec: &OverlaySpec,
@@ -136,31 +202,23 @@ fn mount_all(
     steps: &mut Vec<StepId>,
 ) -> Result<Overlay> {
     let home = Home::new(session, spec, steps)?;
-    let upper = match &spec.upperdir {
-        Some(path) => Some(std::path::absolute(path).context(OP, "cannot resolve the upperdir")?),
-        None if spec.readonly => None,
-        None => Some(home.part("upper")?),
-    };
-    let work = match (&spec.workdir, &upper) {
-        (Some(path), _) => Some(std::path::absolute(path).context(OP, "cannot resolve the workdir")?),
-        (None, Some(upper)) => Some(home.work(session, spec, upper, steps)?),
-        (None, None) => None,
-    };
+    let layers = Layers::make(session, spec, &home, lowerdir.clone(), steps)?;
+    let upper = layers.upper.clone();
     let merged = home.merged(session, spec, steps)?;
     let text = match &upper {
         Some(_) => format!("mount an overlay of {} and a writable layer", count(lowerdir.len())),
         None => format!("mount a read-only overlay of {}", count(lowerdir.len())),
     };
-    let mut layers = lowerdir.clone();
-    if upper.is_none() && layers.len() == 1 {
-        // The kernel takes no fewer than two layers.
-        layers.push(home.part("empty")?);
-    }
     let claim = Object::Mount { target: merged.clone(), mount_id: None, mount_ns };
-    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |_| {
-        let writable = upper.as_deref().zip(work.as_deref());
-        let mount_id = mount_one(&layers, writable, spec.volatile, &merged)?;
+    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |progress| {
+        let detached = layers.mount(spec.volatile)?;
+        // Known before it is attached: at no instant is there a mount of ours that the ledger cannot recognise.
+        let fail = |source| Error::sys(OP, "cannot attach the overlay", source).path(&merged);
+        let mount_id = file::identify(&detached, Path::new("")).map_err(fail)?.mount_id;
         let object = Object::Mount { target: merged.clone(), mount_id: Some(mount_id), mount_ns };
+        progress.made(object.clone())?;
+        mount::attach(&detached, CWD, &merged).map_err(fail)?;
+        mounts::read_back(OP, &merged, mount_id)?;
         Ok(Done {
             value: mount_id,
             object,
@@ -187,9 +245,20 @@ impl Home {
         if !needed {
             return Ok(Self { path: None });
         }
-        let scratch = private::scratch(session, OP)?;
-        let path = scratch.join(format!("overlay-{}", session.serial()));
-        steps.push(claim::make(session, OP, &path, New::Folder(0o755))?);
+        let path = private::scratch(session, OP)?.join(format!("overlay-{}", session.serial()));
+        // The folder above bears the session's token: there is nothing to tell this one apart from.
+        let intent = Intent {
+            op: OP,
+            text: "make a place for the layers".into(),
+            claim: Object::Folder { path: path.clone(), id: None },
+        };
+        let (step, ()) = session.step(intent, |_| {
+            let made = file::mkdirat(CWD, &path, 0o755);
+            made.context(OP, format!("cannot create {}", path.display()))?;
+            let object = Object::Folder { path: path.clone(), id: None };
+            Ok(Done { value: (), object, effect: path.display().to_string() })
+        })?;
+        steps.push(step);
         Ok(Self { path: Some(path) })
     }
 
@@ -232,12 +301,8 @@ impl Home {
     }
 }
 
-fn mount_one(
-    lowerdir: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
-    volatile: bool,
-    merged: &Path,
-) -> Result<u64> {
+/// A detached mount of the overlay.
+fn create(lowerdir: &[PathBuf], writable: Option<(&Path, &Path)>, volatile: bool) -> Result<OwnedFd> {
     let context = FsContext::open("overlay").map_err(|source| {
         let missing = mount::is_missing(source.errno());
         let error = Error::sys(OP, "cannot use overlayfs", source);
@@ -247,12 +312,7 @@ fn mount_one(
             error
         }
     })?;
-    let detached =
-        configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))?;
-    mount::attach(&detached, CWD, merged)
-        .and_then(|()| file::identify(CWD, merged))
-        .map(|id| id.mount_id)
-        .map_err(|source| Error::sys(OP, "cannot attach the overlay", source).path(merged))
+    configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))
 }
 
 /// What overlayfs refuses, in its own words from the context's log.
@@ -280,7 +340,7 @@ fn configure(
     lowerdir: &[PathBuf],
     writable: Option<(&Path, &Path)>,
     volatile: bool,
-) -> crate::sys::Result<std::os::fd::OwnedFd> {
+) -> crate::sys::Result<OwnedFd> {
     context.set("source", Path::new("cshell"))?;
     set_layers(context, lowerdir)?;
     if let Some((upper, work)) = writable {

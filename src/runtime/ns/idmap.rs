@@ -91,6 +91,9 @@ fn check_ranges(op: &'static str, name: &str, ranges: &[IdMap]) -> Result<()> {
 
 fn write_map(op: &'static str, pid: i32, name: &str, ranges: &[IdMap]) -> Result<()> {
     use std::fmt::Write;
+    if ranges.is_empty() {
+        return Ok(());
+    }
     let mut text = String::new();
     for IdMap { container, host, size } in ranges {
         // Writing to a string does not fail.

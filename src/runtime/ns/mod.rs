@@ -7,5 +7,6 @@ pub mod pin;
 pub mod set;
 pub mod sysctl;
 
+pub use crate::sys::mount::Propagation;
 pub use kinds::{Kind, Kinds};
 pub use set::{NsSet, NsSpec, new};

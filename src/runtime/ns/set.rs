@@ -7,7 +7,7 @@ use crate::runtime::session::{Handle, HandleId, Session};
 use crate::runtime::start::{self, Start, StepFailure, Steps};
 use crate::sys::child::Op;
 use crate::sys::mount::Propagation;
-use crate::sys::{holder, nsfd};
+use crate::sys::{Errno, holder, nsfd};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -70,8 +70,8 @@ impl NsSpec {
                 return Err(error.hint(format!("add \"{kind}\" to the kinds")));
             }
         }
-        for name in [&self.hostname, &self.domainname].into_iter().flatten() {
-            check_name(OP, name)?;
+        for (option, name) in [("hostname", &self.hostname), ("domainname", &self.domainname)] {
+            name.iter().try_for_each(|name| check_name(OP, option, name))?;
         }
         if let Some(maps) = &self.maps {
             maps.check(OP)?;
@@ -84,9 +84,9 @@ impl NsSpec {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`].
-pub fn check_name(op: &'static str, name: &str) -> Result<()> {
+pub fn check_name(op: &'static str, option: &str, name: &str) -> Result<()> {
     if name.is_empty() || name.len() > 64 || name.contains('\0') {
-        let what = format!("hostname: expected 1 to 64 bytes, got {}", name.len());
+        let what = format!("{option}: expected 1 to 64 bytes, got {}", name.len());
         return Err(Error::new(ErrorKind::InvalidArgument, op, what));
     }
     Ok(())
@@ -233,6 +233,32 @@ impl NsSet {
         self.pidfd.as_fd()
     }
 
+    /// Fails when the process that keeps the set alive has ended: killed from outside, or with its memory group.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] then.
+    pub fn alive(&self, op: &'static str) -> Result<()> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(1) => Err(self.gone(op)),
+            _ => Ok(()),
+        }
+    }
+
+    fn gone(&self, op: &'static str) -> Error {
+        let what = format!("the namespaces are gone: process {}, which kept them, has ended", self.pid);
+        Error::new(ErrorKind::NotFound, op, what)
+            .subject(format!("Ns {}", self.name()))
+            .hint("it was killed from outside; make them anew with ns::new")
+    }
+
+    /// What `error` means of a call on the set: one that is ending has no namespaces any more, and may still look alive.
+    #[must_use]
+    pub fn explain(&self, op: &'static str, error: Error) -> Error {
+        if error.errno() == Some(Errno::ESRCH) { self.gone(op) } else { error }
+    }
+
     /// The inode of one kind, as `lsns` shows it; the caller's where the set has none of its own.
     ///
     /// # Errors
@@ -250,6 +276,7 @@ impl NsSet {
     /// # Errors
     /// When the process is gone.
     pub fn open(&self, kind: Kind) -> Result<OwnedFd> {
+        self.alive("ns")?;
         nsfd::open(self.pid, kind.file).context("ns", format!("cannot open the {} namespace", kind.name))
     }
 }
@@ -285,6 +312,6 @@ impl Handle for NsSet {
     }
 
     fn keep_refusal(&self) -> Option<&'static str> {
-        Some("the process that holds the namespaces ends with the program; give `pin` a path to keep them")
+        Some("the process that holds the namespaces ends with the program")
     }
 }

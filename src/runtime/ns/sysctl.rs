@@ -108,8 +108,10 @@ fn read(op: &'static str, key: &str, path: &Path) -> Result<String> {
 
 fn inside<T: Send>(set: &NsSet, key: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let kind = owner(key).filter(|kind| set.kinds.has(kind)).and_then(super::Kind::of_name);
-    match kind {
+    set.alive("ns.sysctl")?;
+    let outcome = match kind {
         Some(kind) => nsfd::inside(set.pidfd(), CloneFlags::from_bits_retain(kind.flag().bits()), work),
         None => work(),
-    }
+    };
+    outcome.map_err(|error| set.explain("ns.sysctl", error))
 }

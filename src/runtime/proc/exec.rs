@@ -7,10 +7,10 @@ use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
-use crate::runtime::proc::spec::{Namespaces, ProcSpec};
-use crate::runtime::session::{HandleId, Session};
+use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
+use crate::runtime::session::{HandleId, Session, StepId};
 use crate::runtime::start::{self, Start, StepFailure};
-use crate::runtime::{cancel, fs, units};
+use crate::runtime::{cancel, units};
 use crate::sys::Errno;
 use nix::sched::CloneFlags;
 use std::borrow::Cow;
@@ -25,23 +25,30 @@ use std::time::Instant;
 /// [`ErrorKind::ExitStatus`], [`ErrorKind::Timeout`], [`ErrorKind::LimitReached`]; [`ErrorKind::Interrupted`].
 pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     const OP: &str = "proc::exec";
-    let (spec, group) = with_group(session, spec)?;
-    let outcome = launch(session, OP, &spec).and_then(|process| finish(session, OP, &spec, &process));
-    let closed = group.map_or(Ok(()), |group| session.close_handle(group));
-    match (outcome, closed) {
-        (Ok(outcome), Ok(())) => Ok(outcome),
-        (Ok(_), Err(error)) => Err(error),
-        (Err(error), closed) => Err(error.also(closed.err().into_iter().collect())),
+    if spec.stdin == Input::Pipe {
+        let what = "nobody could write to it: exec waits for the end of the command";
+        return Err(Error::new(ErrorKind::InvalidArgument, OP, format!("input: \"pipe\": {what}"))
+            .hint("use stdin for what it is to read, or proc::spawn and .write"));
+    }
+    let mut own = Vec::new();
+    let outcome = with_group(session, spec, &mut own).and_then(|spec| {
+        let process = launch(session, OP, &spec, &mut own)?;
+        finish(session, OP, &spec, &process)
+    });
+    match outcome {
+        Ok(outcome) => session.undo_steps(&own).map(|()| outcome),
+        Err(error) => Err(session.roll_back(own, error)),
     }
 }
 
-/// A group of its own, when limits were given in place of one.
-fn with_group<'a>(session: &Session, spec: &'a ProcSpec) -> Result<(Cow<'a, ProcSpec>, Option<HandleId>)> {
+/// A group of its own, when limits were given in place of one. Its steps are added to `own`.
+fn with_group<'a>(session: &Session, spec: &'a ProcSpec, own: &mut Vec<StepId>) -> Result<Cow<'a, ProcSpec>> {
     if spec.limits.is_empty() {
-        return Ok((Cow::Borrowed(spec), None));
+        return Ok(Cow::Borrowed(spec));
     }
     let (id, group) = cgroup::limit_new(session, &spec.limits)?;
-    Ok((Cow::Owned(ProcSpec { cgroup: Some(group), ..spec.clone() }), Some(id)))
+    own.extend(session.disown(id));
+    Ok(Cow::Owned(ProcSpec { cgroup: Some(group), ..spec.clone() }))
 }
 
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
@@ -63,29 +70,32 @@ fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Proces
 /// # Errors
 /// As [`exec`], for what happens before the command runs.
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
-    let (spec, group) = with_group(session, spec)?;
-    let mut steps = group.map(|group| session.steps_of(group)).unwrap_or_default();
-    let process = match launch(session, "proc::spawn", &spec) {
-        Ok(process) => process,
-        Err(error) => return Err(session.roll_back(steps, error)),
-    };
-    steps.push(process.step());
-    Ok(session.adopt(process, steps))
+    let mut own = Vec::new();
+    let started =
+        with_group(session, spec, &mut own).and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
+    match started {
+        Ok(process) => {
+            own.push(process.step());
+            Ok(session.adopt(process, own))
+        }
+        Err(error) => Err(session.roll_back(own, error)),
+    }
 }
 
-fn launch(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Process> {
+/// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
+fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
     spec.check(op)?;
-    if spec.fresh().has("mount") {
-        // Mounts of this session are to be seen, and ours are not to reach the host's.
-        fs::private::mounts(session, op)?;
+    if let Some(set) = spec.joined() {
+        set.alive(op)?;
     }
     let fresh = spec.fresh();
     let maps = fresh.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let env = plan::environment(spec);
     let (streams, stdio) = Streams::open(op, spec)?;
     let leads_group = !stdio.shares_terminal;
-    let steps = plan::steps(op, spec, maps.as_ref(), &env, stdio)?;
+    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, own)).transpose()?;
+    let steps = plan::steps(op, spec, maps.as_ref(), &env, stdio, tree)?;
     let group = birth_group(session, op, spec)?;
     let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();
     let set = spec.joined();
@@ -106,7 +116,12 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Proces
         maps: maps.as_ref(),
     };
     let started = Instant::now();
-    let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure))?;
+    let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
+        |error| match set {
+            Some(set) => set.explain(op, error),
+            None => error,
+        },
+    )?;
     let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
     let (pid, pidfd) = (running.pid, running.pidfd);
@@ -120,6 +135,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Proces
         bounds,
         cgroup,
         oom_kills_before,
+        own_peak: crate::sys::process::own_memory_peak(),
         streams,
         started,
     }))
@@ -161,7 +177,7 @@ fn describe(spec: &ProcSpec, command: &str) -> String {
         text.push_str(&format!(" in new namespaces ({fresh})"));
     }
     if let Some(root) = &spec.rootfs {
-        text.push_str(&format!(" with the root {}", root.path.display()));
+        text.push_str(&format!(" with the root {root}"));
     }
     text
 }
@@ -193,8 +209,7 @@ fn explain_exec(
     name: &str,
     call: crate::sys::SysError,
 ) -> (i32, Error) {
-    let place =
-        spec.rootfs.as_ref().map_or("on the host".into(), |root| format!("in {}", root.path.display()));
+    let place = spec.rootfs.as_ref().map_or("on the host".into(), |root| format!("in {root}"));
     match call.errno() {
         Errno::ENOENT | Errno::ENOTDIR => {
             let path =
@@ -227,14 +242,16 @@ fn explain_step(error: Error, errno: Errno, what: &str) -> Error {
         Errno::EPERM if what.starts_with("join") || what.starts_with("make namespaces") => {
             error.hint("it needs root (CAP_SYS_ADMIN) over the namespaces")
         }
-        Errno::EPERM if what.starts_with("set the limit") => {
-            error.hint("a hard limit can be raised only with CAP_SYS_RESOURCE")
-        }
+        Errno::EPERM if what.starts_with("set the limit") => error.hint(
+            "a hard limit is raised only with CAP_SYS_RESOURCE, and that of nofile not above fs.nr_open",
+        ),
         Errno::ENOENT if what.starts_with("mount") || what.starts_with("bind") => error
             .hint("the mount point does not exist in the root: make it there, or use an overlay as rootfs"),
         Errno::ENOENT if what.starts_with("change to") => {
             error.hint("cwd is a folder of the root that the command runs in")
         }
+        Errno::EINVAL if what.starts_with("become") || what.starts_with("set the groups") => error
+            .hint("ids of a user namespace are those in its uid_map and gid_map; without maps root alone"),
         _ => error,
     }
 }

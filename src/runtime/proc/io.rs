@@ -12,21 +12,60 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const CHUNK: usize = 64 * 1024;
 
+/// Bytes that are taken from the front, a part at a time: a line, or what a pipe has room for.
+#[derive(Debug, Default)]
+pub struct Queue {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Queue {
+    /// What was not taken yet.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    /// Adds bytes at the end.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    /// Takes the first `len` bytes.
+    pub fn take(&mut self, len: usize) -> Vec<u8> {
+        let taken = self.rest()[..len].to_vec();
+        self.skip(len);
+        taken
+    }
+
+    /// Lets the first `len` bytes go. What remains is moved only once it is the smaller part: a move for each line
+    /// would make a million lines take minutes.
+    pub fn skip(&mut self, len: usize) {
+        self.taken += len;
+        if self.taken > self.bytes.len() / 2 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+}
+
 /// Our side of a process's streams.
 #[derive(Debug, Default)]
 pub struct Streams {
     stdin: Option<OwnedFd>,
-    pending: Vec<u8>,
+    pending: Queue,
     close_when_fed: bool,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     forward: bool,
     raw: Option<tty::Raw>,
+    relays: bool,
+    tty: bool,
     limit: usize,
     /// What was read from its standard output and not taken yet.
-    pub out: Vec<u8>,
+    pub out: Queue,
     /// What was read from its standard error and not taken yet.
-    pub err: Vec<u8>,
+    pub err: Queue,
     /// Whether it wrote more than the limit.
     pub overflow: bool,
 }
@@ -38,11 +77,15 @@ impl Streams {
     /// When a pipe or a terminal cannot be made.
     pub fn open(op: &'static str, spec: &ProcSpec) -> Result<(Self, Stdio)> {
         let limit = usize::try_from(spec.output_max).unwrap_or(usize::MAX);
-        let mut streams = Self { limit, ..Self::default() };
+        let mut streams = Self { limit, tty: spec.tty, ..Self::default() };
         let stdio = if spec.tty { streams.terminal(op, spec)? } else { streams.pipes(op, spec)? };
-        if let Input::Bytes(bytes) = &spec.stdin {
-            streams.pending.clone_from(bytes);
-            streams.close_when_fed = true;
+        match &spec.stdin {
+            Input::Bytes(bytes) => {
+                streams.pending.push(bytes);
+                streams.end_input();
+            }
+            Input::Null => streams.end_input(),
+            Input::Pipe | Input::Inherit => {}
         }
         Ok((streams, stdio))
     }
@@ -90,6 +133,7 @@ impl Streams {
         }
         if spec.stdin == Input::Inherit {
             self.raw = tty::Raw::stdin();
+            self.relays = true;
         }
         self.stdin = Some(duplicate(op, &controller)?);
         self.stdout = Some(controller);
@@ -105,18 +149,31 @@ impl Streams {
         if self.stdin.is_none() || self.close_when_fed {
             let error =
                 Error::new(crate::error::ErrorKind::Closed, "process.write", "its standard input is closed");
-            return Err(error.hint("start it with stdin: \"pipe\""));
+            return Err(error.hint("start it with input: \"pipe\", and write before .close_stdin()"));
         }
-        self.pending.extend(bytes);
+        self.pending.push(bytes);
         Ok(())
     }
 
     /// Closes its standard input once it has read what was written.
     pub fn close_stdin(&mut self) {
-        self.close_when_fed = true;
-        if self.pending.is_empty() {
+        self.end_input();
+        if self.pending.rest().is_empty() {
             self.stdin = None;
         }
+    }
+
+    /// A pipe ends by being closed; a terminal stays open for its output, and ends by a character (termios(3), VEOF):
+    /// one that gives up an unfinished line, and one at the beginning of a line.
+    fn end_input(&mut self) {
+        const END: u8 = 4;
+        if self.tty && !self.close_when_fed {
+            if !matches!(self.pending.rest().last(), None | Some(b'\n')) {
+                self.pending.push(&[END]);
+            }
+            self.pending.push(&[END]);
+        }
+        self.close_when_fed = true;
     }
 
     /// Adds what is to be waited for to a poll set.
@@ -124,10 +181,10 @@ impl Streams {
         for fd in [&self.stdout, &self.stderr].into_iter().flatten() {
             fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
         }
-        if let Some(fd) = self.stdin.as_ref().filter(|_| !self.pending.is_empty()) {
+        if let Some(fd) = self.stdin.as_ref().filter(|_| !self.pending.rest().is_empty()) {
             fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLOUT));
         }
-        if self.raw.is_some() {
+        if self.may_relay() {
             fds.push(PollFd::new(rustix::stdio::stdin(), PollFlags::POLLIN));
         }
     }
@@ -150,10 +207,15 @@ impl Streams {
         Ok(())
     }
 
-    /// What we read goes to the process, when it runs on our terminal.
+    /// Not more than it reads.
+    fn may_relay(&self) -> bool {
+        self.relays && self.pending.rest().len() < CHUNK
+    }
+
+    /// What we read goes to the process, when it runs on a terminal of its own with our input.
     fn relay(&mut self, op: &'static str) -> Result<()> {
         use nix::poll::{PollTimeout, poll};
-        if self.raw.is_none() {
+        if !self.may_relay() {
             return Ok(());
         }
         let stdin = rustix::stdio::stdin();
@@ -163,8 +225,11 @@ impl Streams {
         }
         let mut buf = [0; 4096];
         match rustix::io::read(stdin, &mut buf) {
-            Ok(0) => self.raw = None,
-            Ok(len) => self.pending.extend(&buf[..len]),
+            Ok(0) => {
+                self.relays = false;
+                self.end_input();
+            }
+            Ok(len) => self.pending.push(&buf[..len]),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(errno) => return Err(io_error(op, "cannot read the terminal", errno)),
         }
@@ -173,13 +238,13 @@ impl Streams {
 
     fn write_pending(&mut self, op: &'static str) -> Result<()> {
         let Some(fd) = &self.stdin else { return Ok(()) };
-        while !self.pending.is_empty() {
-            match rustix::io::write(fd, &self.pending) {
-                Ok(len) => drop(self.pending.drain(..len)),
+        while !self.pending.rest().is_empty() {
+            match rustix::io::write(fd, self.pending.rest()) {
+                Ok(len) => self.pending.skip(len),
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
                 // It does not want to read more: as in a pipeline, that is its business.
                 Err(rustix::io::Errno::PIPE | rustix::io::Errno::IO) => {
-                    self.pending.clear();
+                    self.pending = Queue::default();
                     self.close_when_fed = true;
                 }
                 Err(errno) => return Err(io_error(op, "cannot write to the process", errno)),
@@ -210,7 +275,7 @@ impl Streams {
 fn drain(
     op: &'static str,
     fd: &OwnedFd,
-    kept: &mut Vec<u8>,
+    kept: &mut Queue,
     limit: usize,
     forward: bool,
     overflow: &mut bool,
@@ -226,8 +291,8 @@ fn drain(
                 let _ = std::io::stdout().write_all(&buf[..len]).and_then(|()| std::io::stdout().flush());
             }
             Ok(len) => {
-                let room = limit.saturating_sub(kept.len());
-                kept.extend(&buf[..len.min(room)]);
+                let room = limit.saturating_sub(kept.rest().len());
+                kept.push(&buf[..len.min(room)]);
                 *overflow |= len > room;
             }
             Err(rustix::io::Errno::AGAIN) => return Ok(false),

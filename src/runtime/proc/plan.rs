@@ -1,17 +1,20 @@
 //! From what is asked to what the child does: the list of its steps.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::fs::overlay;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
-use crate::runtime::proc::spec::{Namespaces, ProcSpec};
+use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
+use crate::runtime::session::{Session, StepId};
 use crate::runtime::start::{Steps, duplicate};
 use crate::sys::child::Op;
 use crate::sys::mount;
 use crate::sys::mount::Propagation;
 use rustix::fs::CWD;
 use std::ffi::{CString, OsStr};
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -76,6 +79,26 @@ pub fn candidates(name: &[u8], env: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A detached mount of the root, for the child to attach; the steps that it took are in `steps`.
+///
+/// # Errors
+/// When it cannot be opened or mounted.
+pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
+    match root {
+        Root::Folder { path, .. } => {
+            let tree = mount::clone_tree(CWD, path, true).map_err(|source| {
+                Error::sys(op, format!("rootfs: cannot open {}", path.display()), source).path(path)
+            })?;
+            if !path.is_dir() {
+                let what = format!("rootfs: {} is not a folder", path.display());
+                return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(path));
+            }
+            Ok(tree)
+        }
+        Root::Overlay(spec) => overlay::detached(session, spec, steps),
+    }
+}
+
 /// The steps of the child, in the order in which they must happen.
 ///
 /// # Errors
@@ -86,18 +109,16 @@ pub fn steps(
     maps: Option<&IdMaps>,
     env: &[(Vec<u8>, Vec<u8>)],
     stdio: Stdio,
+    tree: Option<OwnedFd>,
 ) -> Result<Steps> {
     let mut steps = Steps::default();
     if maps.is_some() {
         steps.push(Op::Wait, "wait for the id maps");
     }
     enter(op, spec, maps, &mut steps)?;
-    root(op, spec, &mut steps)?;
-    let user = spec
-        .user
-        .as_deref()
-        .map(|text| user::find(op, spec.rootfs.as_ref().map(|root| root.path.as_path()), text));
+    let user = spec.user.as_deref().map(|text| user::find(op, tree.as_ref().map(AsFd::as_fd), text));
     let user = user.transpose()?;
+    root(op, spec, tree, &mut steps)?;
     streams(spec, stdio, &mut steps);
     privileges(spec, maps, user.as_ref(), &mut steps);
     if let Some(cwd) = &spec.cwd {
@@ -170,20 +191,16 @@ pub fn late_kinds(spec: &ProcSpec) -> crate::runtime::ns::Kinds {
 }
 
 /// The root and what is mounted in it.
-fn root(op: &'static str, spec: &ProcSpec, steps: &mut Steps) -> Result<()> {
+fn root(op: &'static str, spec: &ProcSpec, tree: Option<OwnedFd>, steps: &mut Steps) -> Result<()> {
     if !spec.fresh().has("mount") {
         return Ok(());
     }
     steps.push(Op::Propagation(propagation_flag(Propagation::Private)), "make the mounts private");
-    if let Some(root) = &spec.rootfs {
-        let tree = mount::clone_tree(CWD, &root.path, true).map_err(|source| {
-            Error::sys(op, format!("rootfs: cannot open {}", root.path.display()), source).path(&root.path)
-        })?;
-        steps.push(Op::Pivot(tree), format!("make {} the root", root.path.display()));
+    if let (Some(root), Some(tree)) = (&spec.rootfs, tree) {
+        steps.push(Op::Pivot(tree), format!("make {root} the root"));
     }
     let user_ns = spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"));
-    let ground =
-        Ground { make: spec.rootfs.as_ref().is_some_and(|root| root.writable), bind_devices: user_ns };
+    let ground = Ground { make: spec.rootfs.as_ref().is_some_and(Root::is_writable), bind_devices: user_ns };
     mounts::plan(op, &spec.mounts, ground, steps)?;
     if spec.rootfs.is_some() {
         steps.push(Op::DropOldRoot, "let the old root go");

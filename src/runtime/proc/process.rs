@@ -63,8 +63,9 @@ pub struct Outcome {
     pub usage: Usage,
     /// How long it ran.
     pub wall: Duration,
-    /// The greatest use of memory by its group, or by one of its processes, in bytes.
-    pub memory_peak: u64,
+    /// The greatest use of memory by its group, or by one of its processes, in bytes. Unknown without a group where it
+    /// is less than our own.
+    pub memory_peak: Option<u64>,
     /// The greatest number of processes in its group, where the kernel counts that.
     pub pids_peak: Option<u64>,
 }
@@ -108,6 +109,7 @@ pub struct Process {
     bounds: Bounds,
     cgroup: Option<Rc<Cgroup>>,
     oom_kills_before: u64,
+    own_peak: u64,
     started: Instant,
     streams: RefCell<Streams>,
     ending: Cell<Option<Ending>>,
@@ -126,6 +128,7 @@ pub(super) struct Parts {
     pub(super) bounds: Bounds,
     pub(super) cgroup: Option<Rc<Cgroup>>,
     pub(super) oom_kills_before: u64,
+    pub(super) own_peak: u64,
     pub(super) streams: Streams,
     pub(super) started: Instant,
 }
@@ -142,6 +145,7 @@ impl Process {
             bounds,
             cgroup,
             oom_kills_before,
+            own_peak,
             streams,
             started,
         } = parts;
@@ -155,6 +159,7 @@ impl Process {
             bounds,
             cgroup,
             oom_kills_before,
+            own_peak,
             started,
             streams: RefCell::new(streams),
             ending: Cell::new(None),
@@ -218,14 +223,17 @@ impl Process {
         // An outcome owns the output once the process has ended.
         let ended = self.outcome.borrow().is_some();
         let mut streams = self.streams.borrow_mut();
-        let at = streams.out.iter().position(|byte| *byte == b'\n');
-        match at {
+        let unread = streams.out.rest();
+        match unread.iter().position(|byte| *byte == b'\n') {
             Some(at) => {
-                let mut line: Vec<u8> = streams.out.drain(..=at).collect();
+                let mut line = streams.out.take(at + 1);
                 line.pop();
                 Some(line)
             }
-            None if rest && ended && !streams.out.is_empty() => Some(std::mem::take(&mut streams.out)),
+            None if rest && ended && !unread.is_empty() => {
+                let len = unread.len();
+                Some(streams.out.take(len))
+            }
             None => None,
         }
     }
@@ -260,8 +268,11 @@ impl Process {
 
     fn take_through(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut streams = self.streams.borrow_mut();
-        let at = streams.out.windows(text.len().max(1)).position(|window| window == text)?;
-        Some(streams.out.drain(..at + text.len()).collect())
+        let at = match text.len() {
+            0 => 0,
+            len => streams.out.rest().windows(len).position(|window| window == text)?,
+        };
+        Some(streams.out.take(at + text.len()))
     }
 
     /// Writes to its standard input.
@@ -389,13 +400,24 @@ impl Process {
     }
 
     fn finish(&self, session: &Session) -> Result<Rc<Outcome>> {
-        let status = sysproc::wait_usage(&self.pidfd).context(self.op, "cannot collect the status")?;
-        let (exit, usage) = status.unwrap_or((Exit::Signal(libc::SIGKILL), Usage::default()));
+        if self.ending.get().is_some() && self.leads_group {
+            // What it started and that outlived its SIGTERM. Before the status is collected: until then nobody else
+            // can have its number.
+            let _ = sysproc::signal_group(self.pid, libc::SIGKILL);
+        }
+        let (exit, usage) = match sysproc::wait_usage(&self.pidfd) {
+            Ok(Some(status)) => status,
+            Ok(None) => (Exit::Signal(libc::SIGKILL), Usage::default()),
+            // Killed and collected with its group, which was closed.
+            Err(error) if error.errno() == Errno::ECHILD => (Exit::Signal(libc::SIGKILL), Usage::default()),
+            Err(error) => return Err(Error::sys(self.op, "cannot collect the status", error)),
+        };
         let mut streams = self.streams.borrow_mut();
         // What it wrote before its end is in the pipes; what its orphans still write is not waited for.
+        let have = |streams: &Streams| streams.out.rest().len() + streams.err.rest().len();
         let mut before = usize::MAX;
-        while before != streams.out.len() + streams.err.len() && !streams.at_end() {
-            before = streams.out.len() + streams.err.len();
+        while before != have(&streams) && !streams.at_end() {
+            before = have(&streams);
             streams.turn(self.op)?;
         }
         let overflow = streams.overflow;
@@ -405,16 +427,18 @@ impl Process {
             Exit::Signal(number) => (128 + number, Some(sysproc::signal_name(number))),
         };
         let reason = self.reason(exit, overflow);
+        // The child begins in our memory, and the kernel counts that in.
+        let own = Some(usage.memory_peak).filter(|peak| *peak > self.own_peak);
         let group_peak = self.cgroup.as_ref().and_then(|group| group.memory_peak());
         let outcome = Rc::new(Outcome {
             code,
             signal,
             reason,
-            stdout: streams.out.clone(),
-            stderr: streams.err.clone(),
+            stdout: streams.out.rest().to_vec(),
+            stderr: streams.err.rest().to_vec(),
             usage,
             wall: self.started.elapsed(),
-            memory_peak: group_peak.unwrap_or(usage.memory_peak),
+            memory_peak: group_peak.or(own),
             pids_peak: self.cgroup.as_ref().and_then(|group| group.pids_peak()),
         });
         session.ended(self.step, &format!("ended: {}", show(&outcome)))?;

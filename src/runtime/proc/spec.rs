@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::{Cgroup, Limit};
+use crate::runtime::fs::overlay::OverlaySpec;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::{Kinds, NsSet};
 use std::path::PathBuf;
@@ -60,12 +61,43 @@ pub enum Namespaces {
 }
 
 /// The root of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Whether it is a writable layer of this session, where missing mount points may be made.
-    pub writable: bool,
+#[derive(Clone, Debug)]
+pub enum Root {
+    /// A folder, or a mounted overlay.
+    Folder {
+        /// Where it is.
+        path: PathBuf,
+        /// Whether it is a writable layer of this session, where missing mount points may be made.
+        writable: bool,
+    },
+    /// An overlay of its own, which goes with it.
+    Overlay(OverlaySpec),
+}
+
+impl Root {
+    /// Whether missing mount points may be made in it.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Self::Folder { writable, .. } => *writable,
+            Self::Overlay(spec) => !spec.readonly,
+        }
+    }
+}
+
+impl std::fmt::Display for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder { path, .. } => write!(f, "{}", path.display()),
+            Self::Overlay(spec) => {
+                write!(
+                    f,
+                    "an overlay of {}",
+                    spec.lowerdir.first().map_or_else(String::new, |path| path.display().to_string())
+                )
+            }
+        }
+    }
 }
 
 /// A file system to mount in the root of a process.
@@ -251,7 +283,7 @@ impl ProcSpec {
         }
         let uts = self.fresh().has("uts") || self.joined().is_some_and(|set| set.kinds.has("uts"));
         if let Some(name) = &self.hostname {
-            crate::runtime::ns::set::check_name(op, name)?;
+            crate::runtime::ns::set::check_name(op, "hostname", name)?;
             if !uts {
                 let error = Error::new(ErrorKind::InvalidArgument, op, "hostname would change the host's");
                 return Err(error.hint("add \"uts\" to ns"));

@@ -6,6 +6,7 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::sys::{Errno, file};
 use rustix::fs::{CWD, Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// A user as a process has it.
@@ -24,12 +25,12 @@ pub struct User {
 const GREATEST: u32 = i32::MAX.unsigned_abs();
 const MOST_BYTES: usize = 1 << 20;
 
-/// Finds `user`, `uid`, `user:group` or `uid:gid` in the databases of the root at `root` (the host's for `None`).
+/// Finds `user`, `uid`, `user:group` or `uid:gid` in the databases of the root `root` (the host's for `None`).
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for a name that is not there; [`ErrorKind::InvalidArgument`] for an id out of range;
 /// [`ErrorKind::Corrupt`] for a database that is no regular file or too large.
-pub fn find(op: &'static str, root: Option<&Path>, text: &str) -> Result<User> {
+pub fn find(op: &'static str, root: Option<BorrowedFd<'_>>, text: &str) -> Result<User> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
@@ -86,13 +87,19 @@ struct Database {
 }
 
 impl Database {
-    fn read(op: &'static str, root: Option<&Path>, name: &str) -> Result<Self> {
-        let root = root.unwrap_or(Path::new("/"));
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let dir = file::openat(CWD, root, flags, Mode::empty())
-            .context(op, format!("cannot open the root {}", root.display()))?;
+    fn read(op: &'static str, root: Option<BorrowedFd<'_>>, name: &str) -> Result<Self> {
+        let host;
+        let dir = match root {
+            Some(root) => root,
+            None => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                host =
+                    file::openat(CWD, Path::new("/"), flags, Mode::empty()).context(op, "cannot open /")?;
+                host.as_fd()
+            }
+        };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let fd = match file::open_in_root(&dir, Path::new(name), flags, Mode::empty()) {
+        let fd = match file::open_in_root(dir, Path::new(name), flags, Mode::empty()) {
             Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::ENOTDIR) => {
                 return Ok(Self { text: String::new() });
             }
@@ -259,7 +266,8 @@ mod tests {
     #[test]
     fn users_are_found_by_name_and_number() {
         let root = root();
-        let find = |text| super::find("t", Some(root.path()), text);
+        let dir = std::fs::File::open(root.path()).unwrap();
+        let find = |text| super::find("t", Some(dir.as_fd()), text);
         let user = |uid, gid, groups: &[u32]| User { uid, gid, groups: groups.to_vec() };
         assert_eq!(find("web").unwrap(), user(1000, 1001, &[5]));
         assert_eq!(find("1000").unwrap(), user(1000, 1001, &[5]));
@@ -277,17 +285,18 @@ mod tests {
     #[test]
     fn a_database_that_is_no_file_is_refused_at_once() {
         let root = root();
+        let dir = std::fs::File::open(root.path()).unwrap();
         let passwd = root.path().join("etc/passwd");
         std::fs::remove_file(&passwd).unwrap();
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(find("t", Some(root.path()), "web").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(find("t", Some(dir.as_fd()), "web").unwrap_err().kind(), ErrorKind::Corrupt);
         std::fs::remove_file(&passwd).unwrap();
         std::fs::File::create(&passwd).unwrap().set_len(2 << 20).unwrap();
-        assert_eq!(find("t", Some(root.path()), "web").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(find("t", Some(dir.as_fd()), "web").unwrap_err().kind(), ErrorKind::Corrupt);
         std::fs::remove_file(&passwd).unwrap();
         // Leads to the host's file only from outside: inside the root there is none at this place.
         std::os::unix::fs::symlink("/nowhere/../etc/shadow", &passwd).unwrap();
-        assert_eq!(find("t", Some(root.path()), "web").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(find("t", Some(dir.as_fd()), "web").unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

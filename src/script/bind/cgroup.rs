@@ -64,7 +64,7 @@ pub struct Limits(pub Vec<Limit>);
 /// Limits that may be left out.
 type OrNone = Option<Limits>;
 
-const LIMIT: Options = Options {
+pub(super) const LIMIT: Options = Options {
     of: "cgroup::limit",
     open: Some(OpenKeys {
         names: "any file name of cgroup version 2, such as \"memory.max\"",
@@ -270,7 +270,10 @@ fn procs(_: &Call<'_>, group: Open<Cgroup>) -> Result<Vec<i64>> {
     Ok(group.procs().into_iter().map(i64::from).collect())
 }
 
-fn add(_: &Call<'_>, group: Open<Cgroup>, pid: i32) -> Result<()> {
+fn add(call: &Call<'_>, group: Open<Cgroup>, pid: i32) -> Result<()> {
+    if pid < 1 {
+        return Err(call.invalid(format!("`pid` must be the id of a process, not {pid}")));
+    }
     group.add(pid)
 }
 

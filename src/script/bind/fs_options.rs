@@ -182,7 +182,7 @@ impl FromOptions for MountSpec {
     }
 }
 
-const OVERLAY: Options = Options {
+pub(super) const OVERLAY: Options = Options {
     of: "fs::overlay",
     open: None,
     keys: &[

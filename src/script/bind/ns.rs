@@ -1,15 +1,16 @@
 //! `ns`: namespaces.
 
 use crate::error::Result;
+use crate::runtime::ns::Propagation;
 use crate::runtime::ns::idmap::{IdMap, IdMaps};
 use crate::runtime::ns::{self, Kind as NsKind, Kinds, NsSet, NsSpec, list, set, sysctl};
+use crate::runtime::proc::Process;
 use crate::runtime::session::HandleId;
 use crate::script::call::Call;
 use crate::script::convert::{At, FromScript};
 use crate::script::handle::{Kind, Open};
 use crate::script::native::natives;
 use crate::script::options::{FromOptions, Key, Options, Opts};
-use crate::sys::mount::Propagation;
 use rhai::Dynamic;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,10 +30,10 @@ natives! {
     /// (or `"user"` among the kinds), `limit_reached` at a limit of `user.max_*_namespaces`. Kernel: 5.6, clone3(2);
     /// time namespaces 6.1.
     fn "ns::new"(options: NsSpec) -> (HandleId, Rc<NsSet>) = new;
-    /// The namespaces of a process, by kind: a map of inode numbers, as `lsns` shows them.
+    /// The namespaces of a process (its id, or a handle), by kind: a map of inode numbers, as `lsns` shows them.
     ///
     /// Errors: `not_found` when there is no such process. Source: namespaces(7), /proc/PID/ns.
-    fn "ns::of"(pid: i32) -> BTreeMap<String, u64> = of;
+    fn "ns::of"(process: Subject) -> BTreeMap<String, u64> = of;
     /// The namespaces of this program, by kind: a map of inode numbers.
     fn "ns::host"() -> BTreeMap<String, u64> = host;
     /// All namespaces that some process is in: a list of maps `#{kind, inode, pids, pid}`.
@@ -60,7 +61,7 @@ impl Kind for NsSet {
     const NAME: &'static str = "Ns";
 }
 
-const RANGE: Options = Options {
+pub(super) const RANGE: Options = Options {
     of: "uid_map and gid_map",
     open: None,
     keys: &[
@@ -118,11 +119,14 @@ impl FromOptions for NsSpec {
         let kinds: Vec<String> = opts.need("kinds")?;
         let mut spec = Self::new(kinds_of(&kinds, opts.at())?);
         spec.maps = id_maps(opts)?;
-        if opts.take::<bool>("map_root")? == Some(true) {
-            if spec.maps.is_some() {
+        match opts.take("map_root")? {
+            Some(true) if spec.maps.is_some() => {
                 return Err(opts.at().key("map_root").wrong("does not go with uid_map or gid_map"));
             }
-            spec.maps = Some(IdMaps::root());
+            Some(true) => spec.maps = Some(IdMaps::root()),
+            // Nobody inside is anybody outside.
+            Some(false) if spec.maps.is_none() => spec.maps = Some(IdMaps::default()),
+            _ => {}
         }
         spec.hostname = opts.take("hostname")?;
         spec.domainname = opts.take("domainname")?;
@@ -177,25 +181,29 @@ impl FromScript for Propagation {
     }
 }
 
-/// A process by id, or the one that keeps a set alive.
+/// A process by id or handle, or the one that keeps a set alive.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject(i32);
 
 impl FromScript for Subject {
     fn expected() -> String {
-        "a process id or a handle of type Ns".into()
+        "a process id or a handle of type Ns or Process".into()
     }
     fn accepts(value: &Dynamic) -> bool {
-        value.is_int() || Open::<NsSet>::accepts(value)
+        value.is_int() || Open::<NsSet>::accepts(value) || Open::<Process>::accepts(value)
     }
     fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
         if value.is_int() {
             return i32::from_script(value, at).map(Self);
         }
+        if Open::<Process>::accepts(&value) {
+            return Open::<Process>::from_script(value, at).map(|process| Self(process.pid));
+        }
         if !Open::<NsSet>::accepts(&value) {
             return Err(at.expected(&Self::expected(), &value));
         }
-        Open::<NsSet>::from_script(value, at).map(|set| Self(set.pid))
+        let set = Open::<NsSet>::from_script(value, at)?;
+        set.alive(at.call().op()).map(|()| Self(set.pid))
     }
 }
 
@@ -203,8 +211,8 @@ fn new(call: &Call<'_>, options: NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
     ns::new(call.session(), &options)
 }
 
-fn of(call: &Call<'_>, pid: i32) -> Result<BTreeMap<String, u64>> {
-    list::of(call.op(), pid)
+fn of(call: &Call<'_>, process: Subject) -> Result<BTreeMap<String, u64>> {
+    list::of(call.op(), process.0)
 }
 
 fn host(call: &Call<'_>) -> Result<BTreeMap<String, u64>> {

@@ -3,12 +3,11 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::ns::NsSet;
-use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit, Root};
+use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of};
-use crate::script::bind::tree::Tree;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
@@ -93,7 +92,10 @@ natives! {
     get "ExecResult.stderr_bytes"(result: ExecResult) -> Blob = stderr_bytes;
     /// Whether `stdout` or `stderr` is not exact, because it was not UTF-8.
     get "ExecResult.lossy"(result: ExecResult) -> bool = lossy;
-    /// What it used: `cpu`, `wall` (seconds), `memory_peak` (bytes), `pids_peak` (or `()`).
+    /// What it used: `cpu`, `wall` (seconds), `memory_peak` (bytes), `pids_peak`.
+    ///
+    /// `()` is what nothing counts: without a memory limit `memory_peak` is known only where it is above this program's own,
+    /// because the kernel counts the memory that a process starts in.
     get "ExecResult.usage"(result: ExecResult) -> serde_json::Value = usage;
     /// The lines of `stdout`.
     method "ExecResult.lines"(result: ExecResult) -> Vec<String> = result_lines;
@@ -210,7 +212,11 @@ impl FromOptions for Bounds {
 
     fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
         let soft: Size = opts.need("soft")?;
-        Ok(Self(soft.0, opts.or("hard", soft)?.0))
+        let hard = opts.or("hard", soft)?;
+        if soft.0 > hard.0 {
+            return Err(opts.at().key("soft").wrong("must not be greater than `hard`"));
+        }
+        Ok(Self(soft.0, hard.0))
     }
 
     fn from_shorthand(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
@@ -232,20 +238,24 @@ const EXEC: Options = Options {
             "list of maps",
             "root is the caller",
             "With a new user namespace: #{container, host, size}.",
-        ),
+        )
+        .map(&super::ns::RANGE),
         Key::new(
             "gid_map",
             "list of maps",
             "root is the caller",
             "With a new user namespace: #{container, host, size}.",
-        ),
-        Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group."),
+        )
+        .map(&super::ns::RANGE),
+        Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group.")
+            .map(&super::cgroup::LIMIT),
         Key::new(
             "rootfs",
-            "path or Overlay",
+            "path, Overlay, Image or map",
             "the caller's",
-            "Its root; gives it a mount namespace of its own.",
-        ),
+            "Its root, in a mount namespace of its own; a map as of fs::overlay, or an Image, is a throw-away overlay.",
+        )
+        .map(&super::fs_options::OVERLAY),
         Key::new(
             "mounts",
             "list",
@@ -318,7 +328,7 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
         Some(Either::Right(limits)) => spec.limits = limits.0,
         None => {}
     }
-    spec.rootfs = opts.take::<Tree>("rootfs")?.map(|tree| Root { path: tree.path, writable: tree.writable });
+    spec.rootfs = opts.take("rootfs")?;
     spec.mounts = opts.or("mounts", Vec::new())?;
     Ok(())
 }

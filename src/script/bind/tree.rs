@@ -1,34 +1,36 @@
-//! What can be the root of a process: a folder by path, or an overlay.
+//! What can be the root of a process: a folder by path, an overlay, or the layers of one.
 
 use crate::error::Result;
-use crate::runtime::fs::overlay::Overlay;
+use crate::runtime::fs::overlay::{Overlay, OverlaySpec};
+use crate::runtime::image::Image;
+use crate::runtime::proc::spec::Root;
 use crate::script::bind::path::PathArg;
 use crate::script::convert::{At, FromScript};
 use crate::script::handle::Open;
+use crate::script::options::{FromOptions, Options};
 use rhai::Dynamic;
-use std::path::PathBuf;
 
-/// A tree of files that a process can have as its root.
-#[derive(Clone, Debug)]
-pub struct Tree {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Whether it has a writable layer of this session, where missing mount points may be made.
-    pub writable: bool,
-}
+impl FromScript for Root {
+    const OPTIONS: Option<&'static Options> = Some(<OverlaySpec as FromOptions>::OPTIONS);
 
-impl FromScript for Tree {
     fn expected() -> String {
-        PathArg::expected()
+        format!("{}, an Image, or a map of options as fs::overlay takes it", PathArg::expected())
     }
     fn accepts(value: &Dynamic) -> bool {
-        PathArg::accepts(value)
+        PathArg::accepts(value) || value.is_map() || Open::<Image>::accepts(value)
     }
     fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
-        if !Open::<Overlay>::accepts(&value) {
-            return Ok(Self { path: PathArg::from_script(value, at)?.0, writable: false });
+        if value.is_map() || Open::<Image>::accepts(&value) {
+            return OverlaySpec::from_script(value, at).map(Self::Overlay);
         }
-        let overlay = Open::<Overlay>::from_script(value, at)?;
-        Ok(Self { path: overlay.merged.clone(), writable: overlay.upperdir.is_some() })
+        if !PathArg::accepts(&value) {
+            return Err(at.expected(&Self::expected(), &value));
+        }
+        if Open::<Overlay>::accepts(&value) {
+            let overlay = Open::<Overlay>::from_script(value, at)?;
+            let writable = overlay.upperdir.is_some();
+            return Ok(Self::Folder { path: overlay.merged.clone(), writable });
+        }
+        Ok(Self::Folder { path: PathArg::from_script(value, at)?.0, writable: false })
     }
 }
