@@ -224,6 +224,6 @@ fn set_raw(op: &'static str, dir: &Dir, file: &str, value: &str) -> Result<()> {
         |line: &str| value.split_ascii_whitespace().all(|word| line.split(' ').any(|held| held == word));
     let is_held = held == value
         || (file.starts_with("memory.") && held == rounded)
-        || held.lines().any(|line| words(line));
+        || held.lines().any(words);
     if is_held { Ok(()) } else { Err(dir.differs(op, file, value, &held)) }
 }

@@ -406,7 +406,11 @@ impl Process {
     }
 
     fn finish(&self, session: &Session) -> Result<Rc<Outcome>> {
-        let status = sysproc::wait_usage(&self.pidfd).context(self.op, "cannot collect the status")?;
+        let status = match sysproc::wait_usage(&self.pidfd) {
+            // Killed and collected with its group.
+            Err(error) if error.errno() == Errno::ECHILD => None,
+            other => other.context(self.op, "cannot collect the status")?,
+        };
         let (exit, usage) = status.unwrap_or((Exit::Signal(libc::SIGKILL), Usage::default()));
         let mut streams = self.streams.borrow_mut();
         // What it wrote before its end is in the pipes; what its orphans still write is not waited for.
