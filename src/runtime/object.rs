@@ -49,6 +49,18 @@ pub enum Object {
         /// Whether the name bears the session's token, so that a folder without an id is ours as well.
         token: bool,
     },
+    /// Controllers made available to the groups below a version 2 group that is not ours. Undone, while nobody else has
+    /// groups there, by taking them away again and moving the processes back from the leaf.
+    Controllers {
+        /// The folder of the group.
+        dir: PathBuf,
+        /// Its identity.
+        id: FileId,
+        /// The controllers.
+        names: Vec<String>,
+        /// The group below it that its processes were moved to, if they were in the way.
+        leaf: Option<PathBuf>,
+    },
     /// A network interface (its peer goes with it). Undone by deleting it, or with its network namespace.
     Link {
         /// Its name.
@@ -85,6 +97,9 @@ impl fmt::Display for Object {
                 f.write_str("cgroup")?;
                 dirs.iter().try_for_each(|dir| write!(f, " {}", dir.display()))
             }
+            Self::Controllers { dir, names, .. } => {
+                write!(f, "controllers {} for groups below {}", names.join(" "), dir.display())
+            }
             Self::Link { name, ifindex: Some(index), .. } => write!(f, "link {name} (index {index})"),
             Self::Link { name, .. } => write!(f, "link {name}"),
             Self::Process { pid: Some(pid), .. } => write!(f, "process {pid}"),
@@ -102,6 +117,7 @@ impl Object {
             Self::Folder { path, .. } => format!("remove {}", path.display()),
             Self::Mount { target, .. } => format!("unmount {}", target.display()),
             Self::Cgroup { .. } => "kill its processes and remove the group".into(),
+            Self::Controllers { names, .. } => format!("take {} away again", names.join(" ")),
             Self::Link { name, .. } => format!("delete {name}"),
             Self::Process { .. } => "kill it and collect its status".into(),
         }

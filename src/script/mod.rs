@@ -18,6 +18,7 @@ pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod handle;
+pub mod hooks;
 pub mod native;
 pub mod options;
 pub mod report;

@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::{At, FromScript};
+use crate::script::hooks;
 use crate::script::options::Options;
 use crate::script::shell::Shell;
 use rhai::{Dynamic, FnNamespace, FuncRegistration, Module, NativeCallContext, RhaiFunc};
@@ -145,6 +146,7 @@ impl Native {
         let mut args =
             Args { call: &call, params: self.params, values, next: 0, method: self.form != Form::Function };
         let outcome = (self.run)(&call, &mut args);
+        let outcome = outcome.and_then(|value| hooks::dispatch(&call).map(|()| value));
         call.leave(outcome)
     }
 }

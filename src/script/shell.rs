@@ -1,6 +1,7 @@
 //! What one run of a script shares: the session, the arguments, the sources read so far.
 
 use crate::runtime::session::Session;
+use crate::script::hooks::Hooks;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub struct Shell {
     sources: RefCell<BTreeMap<String, Rc<str>>>,
     exit: Cell<Option<u8>>,
     pipe_closed: Cell<bool>,
+    hooks: Hooks,
 }
 
 impl Shell {
@@ -28,6 +30,7 @@ impl Shell {
             sources: RefCell::default(),
             exit: Cell::new(None),
             pipe_closed: Cell::new(false),
+            hooks: Hooks::default(),
         })
     }
 
@@ -35,6 +38,12 @@ impl Shell {
     #[must_use]
     pub fn session(&self) -> &Rc<Session> {
         &self.session
+    }
+
+    /// What is called at events.
+    #[must_use]
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// The path of the script as given, or `<code>`, `<stdin>`.

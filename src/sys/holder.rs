@@ -47,9 +47,8 @@ fn code() -> &'static [u8] {
 const BASE: u64 = 0x40_0000;
 const HEADERS: u64 = 64 + 56;
 
-/// The file: an ELF header, one loadable segment that is the whole file, the code (elf(5)).
-fn image() -> Vec<u8> {
-    let code = code();
+/// The file of a program: an ELF header, one loadable segment that is the whole file, the code (elf(5)).
+pub(super) fn image(code: &[u8]) -> Vec<u8> {
     let size = HEADERS + code.len() as u64;
     let mut file = Vec::with_capacity(256);
     file.extend([0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -77,14 +76,19 @@ fn image() -> Vec<u8> {
 /// # Errors
 /// The failed `memfd_create`, `write` or `fcntl`.
 pub fn make() -> Result<OwnedFd> {
+    sealed(NAME, &image(code()))
+}
+
+/// Makes a memory file with this content that nobody can change.
+pub(super) fn sealed(name: &str, content: &[u8]) -> Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags};
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let fd = call(
         "memfd_create",
-        || format!("{NAME:?}, {}", flag_names("MFD_", flags.iter_names())),
-        || rustix::fs::memfd_create(NAME, flags),
+        || format!("{name:?}, {}", flag_names("MFD_", flags.iter_names())),
+        || rustix::fs::memfd_create(name, flags),
     )?;
-    super::file::write_once(&fd, &image())?;
+    super::file::write_once(&fd, content)?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     call(
         "fcntl",

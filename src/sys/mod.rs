@@ -4,6 +4,7 @@
 //! strace would, the record that `--trace` shows, and the place where a test makes a call fail. There is no
 //! policy here: nothing retries, logs or falls back. The only unsafe code of the program is below this module.
 
+pub mod bpf;
 pub mod child;
 pub mod clone;
 pub mod fault;
@@ -12,6 +13,7 @@ pub mod holder;
 pub mod inode;
 pub mod mount;
 pub mod nsfd;
+pub mod payload;
 pub mod process;
 mod raw;
 pub mod record;

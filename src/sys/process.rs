@@ -147,6 +147,17 @@ pub fn start_time(pid: i32) -> Result<u64> {
     field.ok_or_else(|| gone(pid))
 }
 
+/// Whether a SIGKILL is on its way to the process: it is as good as dead (proc_pid_status(5), `SigPnd` and `ShdPnd`).
+#[must_use]
+pub fn is_being_killed(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let masks = text.lines().filter_map(|line| {
+        let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    masks.into_iter().any(|mask| mask & 1 << (libc::SIGKILL - 1) != 0)
+}
+
 /// The name of a signal: `SIGTERM`, `SIGRTMIN+3`.
 #[must_use]
 pub fn signal_name(number: i32) -> String {

@@ -1,9 +1,11 @@
 //! The folder of one group in one hierarchy: opened once, checked to be a control group, and read back after writes.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::host;
 use crate::runtime::object::FileId;
 use crate::sys::{Errno, file};
 use rustix::fs::{CWD, Mode, OFlags};
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -19,11 +21,15 @@ pub struct Dir {
     pub path: PathBuf,
     /// 1 or 2.
     pub version: u8,
-    /// The controllers of its hierarchy.
-    pub controllers: Vec<String>,
+    /// The controllers that it has: those of its hierarchy, in version 2 those enabled for it.
+    controllers: RefCell<Vec<String>>,
     /// Its identity.
     pub id: FileId,
     fd: OwnedFd,
+    /// What files held before they were written, while a change of several is under way.
+    journal: RefCell<Option<Vec<(String, String)>>>,
+    /// The program that decides on devices, in version 2.
+    program: RefCell<Option<OwnedFd>>,
 }
 
 impl Dir {
@@ -34,8 +40,29 @@ impl Dir {
     /// # Errors
     /// [`ErrorKind::Unsupported`] when it is not on a cgroup file system.
     pub fn open(op: &'static str, path: &Path, version: u8, controllers: &[String]) -> Result<Self> {
+        Self::open_at(op, CWD, path, path, version, controllers)
+    }
+
+    /// Makes a folder in this one, which is a group below it, and opens it.
+    ///
+    /// # Errors
+    /// The failed `mkdirat`; as [`open`](Self::open).
+    pub fn make(&self, op: &'static str, name: &str) -> Result<Self> {
+        let path = self.path.join(name);
+        file::mkdirat(&self.fd, Path::new(name), 0o755).map_err(|source| refused(op, &path, source))?;
+        Self::open_at(op, &self.fd, Path::new(name), &path, self.version, &self.controllers.borrow())
+    }
+
+    fn open_at(
+        op: &'static str,
+        at: impl AsFd,
+        name: &Path,
+        path: &Path,
+        version: u8,
+        controllers: &[String],
+    ) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let fd = file::openat(CWD, path, flags, Mode::empty()).map_err(|source| {
+        let fd = file::openat(at, name, flags, Mode::empty()).map_err(|source| {
             Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path)
         })?;
         let magic = file::fs_magic(&fd).context(op, format!("cannot examine {}", path.display()))?;
@@ -49,7 +76,15 @@ impl Dir {
         let found =
             file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
         let id = FileId { dev: found.dev, ino: found.ino };
-        Ok(Self { path: path.to_owned(), version, controllers: controllers.to_vec(), id, fd })
+        Ok(Self {
+            path: path.to_owned(),
+            version,
+            controllers: RefCell::new(controllers.to_vec()),
+            id,
+            fd,
+            journal: RefCell::default(),
+            program: RefCell::default(),
+        })
     }
 
     /// Its descriptor.
@@ -61,7 +96,58 @@ impl Dir {
     /// Whether its hierarchy has this controller.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
-        self.controllers.iter().any(|name| name == controller)
+        host::serves(self.version, &self.controllers.borrow(), controller)
+    }
+
+    /// Reads again which controllers a version 2 group has.
+    ///
+    /// # Errors
+    /// The failed read.
+    pub fn refresh(&self, op: &'static str) -> Result<()> {
+        let text = self.read(op, "cgroup.controllers")?;
+        self.controllers.replace(text.split_ascii_whitespace().map(str::to_owned).collect());
+        Ok(())
+    }
+
+    /// Whether it has no controller at all.
+    #[must_use]
+    pub fn has_none(&self) -> bool {
+        self.controllers.borrow().is_empty()
+    }
+
+    /// From now on remembers what files held before they are written.
+    pub fn begin_change(&self) {
+        self.journal.replace(Some(Vec::new()));
+    }
+
+    /// Ends a change: with `back`, files get what they held before, the last one first.
+    pub fn end_change(&self, op: &'static str, back: bool) {
+        for (name, value) in self.journal.take().unwrap_or_default().into_iter().rev() {
+            if back {
+                // The kernel took these values before. What fails now is told by the error that led here.
+                let _ = self.write(op, &name, &value);
+            }
+        }
+    }
+
+    /// Puts a program that decides on devices in place of the one before.
+    ///
+    /// # Errors
+    /// What `attach` fails with.
+    pub fn replace_program(
+        &self,
+        program: OwnedFd,
+        attach: impl FnOnce(BorrowedFd<'_>, &OwnedFd, Option<&OwnedFd>) -> Result<()>,
+    ) -> Result<()> {
+        attach(self.fd.as_fd(), &program, self.program.borrow().as_ref())?;
+        self.program.replace(Some(program));
+        Ok(())
+    }
+
+    /// Whether the group has a file of this name.
+    #[must_use]
+    pub fn has_file(&self, name: &str) -> bool {
+        file::identify(&self.fd, Path::new(name)).is_ok()
     }
 
     /// Opens a file of the group for writing: `tasks`, to be entered by a child.
@@ -78,6 +164,13 @@ impl Dir {
     /// # Errors
     /// The failed open or write.
     pub fn write(&self, op: &'static str, name: &str, value: &str) -> Result<()> {
+        if self.journal.borrow().is_some()
+            && let Ok(before) = self.read(op, name)
+            && let Some(journal) = self.journal.borrow_mut().as_mut()
+        {
+            // Files of many lines are changed line by line, and not brought back.
+            journal.extend((!before.contains('\n')).then(|| (name.to_owned(), before)));
+        }
         let fd = self.open_for_writing(op, name)?;
         file::write_once(&fd, value.as_bytes())
             .map(drop)
@@ -94,8 +187,14 @@ impl Dir {
         if held == expected {
             return Ok(());
         }
+        Err(self.differs(op, name, value, &held))
+    }
+
+    /// The error for a value that the kernel took and does not hold.
+    #[must_use]
+    pub fn differs(&self, op: &'static str, name: &str, value: &str, held: &str) -> Error {
         let what = format!("{name}: asked for {value}, the kernel holds {held}");
-        Err(Error::new(ErrorKind::InvalidArgument, op, what).path(self.path.join(name)))
+        Error::new(ErrorKind::InvalidArgument, op, what).path(self.path.join(name))
     }
 
     /// Reads a file of the group, without the line end.
@@ -103,8 +202,7 @@ impl Dir {
     /// # Errors
     /// The failed open or read.
     pub fn read(&self, op: &'static str, name: &str) -> Result<String> {
-        let open = file::openat(&self.fd, Path::new(name), OFlags::RDONLY, Mode::empty());
-        let fd = open.map_err(|source| self.failed(op, "cannot open", name, source))?;
+        let fd = self.open_for_reading(op, name)?;
         let mut text = Vec::new();
         let mut buf = [0; 4096];
         loop {
@@ -114,6 +212,15 @@ impl Dir {
             }
         }
         Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+    }
+
+    /// Opens a file of the group for reading, or to be told when it changes.
+    ///
+    /// # Errors
+    /// The failed open.
+    pub fn open_for_reading(&self, op: &'static str, name: &str) -> Result<OwnedFd> {
+        file::openat(&self.fd, Path::new(name), OFlags::RDONLY, Mode::empty())
+            .map_err(|source| self.failed(op, "cannot open", name, source))
     }
 
     /// Reads a number from a file of the group; `None` for `max`, a missing file or an unlimited value.
@@ -144,12 +251,44 @@ impl Dir {
             Errno::ENOENT => error
                 .kind_is(ErrorKind::Unsupported)
                 .hint(format!("this kernel or hierarchy has no {name} at {}", self.path.display())),
-            Errno::EROFS => error.hint("the cgroup file system is mounted read-only here"),
-            Errno::EACCES | Errno::EPERM => {
-                error.hint("run as root, or have the group delegated to you (cgroups(7), delegation)")
+            Errno::ENODEV if name.starts_with("cgroup.") || name == "tasks" => {
+                error.kind_is(ErrorKind::Closed).hint("the group was removed by someone else")
+            }
+            Errno::ENODEV => {
+                error.hint("no such device, or a part of a disk: name the whole disk, see lsblk(8)")
+            }
+            Errno::ESRCH => error.hint("the process has ended"),
+            Errno::EBUSY if name == "cgroup.procs" || name == "cgroup.subtree_control" => {
+                error.hint(NO_INTERNAL)
             }
             Errno::EBUSY => error.hint("the group's use is above the limit and could not be reclaimed"),
-            _ => error,
+            _ => forbidden(error, errno),
         }
+    }
+}
+
+/// What the no-internal-process rule asks of users (cgroups(7)).
+const NO_INTERNAL: &str = "in version 2 a group has processes, or groups below it with controllers, not both: put the processes into a group below it first (g.create(\"leaf\").add(pid))";
+
+/// Adds how to be allowed to change groups.
+fn forbidden(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::EROFS => error.hint(
+            "the cgroup file system is mounted read-only here: mount -o remount,rw it, or start the container with it writable",
+        ),
+        Errno::EACCES | Errno::EPERM => error.hint(
+            "run as root, or have a group delegated to you: `systemd-run --user --scope -p Delegate=yes cshell …` (cgroups(7), delegation)",
+        ),
+        _ => error,
+    }
+}
+
+fn refused(op: &'static str, path: &Path, source: crate::sys::SysError) -> Error {
+    let errno = source.errno();
+    let error = Error::sys(op, format!("cannot make the group {}", path.display()), source).path(path);
+    match errno {
+        Errno::EEXIST => error.hint("the name is taken: choose another, or leave it out for a free one"),
+        Errno::EAGAIN => error.hint("cgroup.max.descendants or cgroup.max.depth of a group above is reached"),
+        _ => forbidden(error, errno),
     }
 }

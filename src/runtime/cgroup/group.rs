@@ -2,15 +2,14 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
-use crate::runtime::cgroup::host::{Hierarchy, Host, Mode};
+use crate::runtime::cgroup::host::{Ground, Hierarchy, Host};
 use crate::runtime::cgroup::limits::Limit;
-use crate::runtime::cgroup::{reclaim, version};
+use crate::runtime::cgroup::{reclaim, subtree, version};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
-use crate::sys::{Errno, file};
-use rustix::fs::CWD;
 use serde_json::json;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,7 +19,12 @@ use std::rc::Rc;
 pub struct Cgroup {
     name: String,
     token: bool,
-    dirs: RefCell<Vec<Dir>>,
+    parent: Option<(HandleId, Rc<Cgroup>)>,
+    /// Made by someone else: it may be looked at.
+    foreign: bool,
+    dirs: RefCell<Vec<Rc<Dir>>>,
+    /// How often each event had happened when a script last heard of it.
+    pub(super) heard: RefCell<BTreeMap<String, u64>>,
 }
 
 /// Makes an anonymous group with these limits.
@@ -29,23 +33,47 @@ pub struct Cgroup {
 /// [`ErrorKind::Unsupported`] when a controller is not mounted here; the failed call.
 pub fn limit_new(session: &Session, limits: &[Limit]) -> Result<(HandleId, Rc<Cgroup>)> {
     const OP: &str = "cgroup::limit";
-    let name = format!("cshell-{}-{}", session.token(), session.serial());
     let controllers: Vec<&str> = limits.iter().map(Limit::controller).collect();
-    make(session, OP, name, true, &controllers, limits)
+    make(session, OP, Cgroup::anonymous(session), &controllers, limits)
 }
 
-/// Makes a group called `name` with these limits, for the controllers that are there of memory, cpu and pids.
+/// Makes an anonymous group for an operation of our own.
+///
+/// # Errors
+/// As [`limit_new`].
+pub fn anonymous(
+    session: &Session,
+    op: &'static str,
+    limits: &[Limit],
+    more: &[&str],
+) -> Result<(HandleId, Rc<Cgroup>)> {
+    let mut controllers: Vec<&str> = limits.iter().map(Limit::controller).collect();
+    controllers.extend(more);
+    make(session, op, Cgroup::anonymous(session), &controllers, limits)
+}
+
+/// Makes a group called `name` with these limits, below our own or below `parent`, for the controllers that are there of
+/// memory, cpu and pids and for those of the limits.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`]; [`ErrorKind::InvalidArgument`] for a name with a slash.
-pub fn create(session: &Session, name: &str, limits: &[Limit]) -> Result<(HandleId, Rc<Cgroup>)> {
+pub fn create(
+    session: &Session,
+    parent: Option<HandleId>,
+    name: &str,
+    limits: &[Limit],
+) -> Result<(HandleId, Rc<Cgroup>)> {
     const OP: &str = "cgroup::create";
     check_name(OP, name)?;
-    let host = Host::detect(OP)?;
-    let usual = ["memory", "cpu", "cpuacct", "pids"].into_iter().filter(|name| host.with(OP, name).is_ok());
-    let mut controllers: Vec<&str> = usual.collect();
+    let ground = Ground::of(session, OP)?;
+    let usual = ["memory", "cpu", "cpuacct", "pids"];
+    let parent = parent.map(|id| session.handle::<Cgroup>(id, OP).map(|group| (id, group))).transpose()?;
+    let mut controllers: Vec<&str> = match &parent {
+        Some((_, parent)) => usual.into_iter().filter(|name| parent.has(name)).collect(),
+        None => usual.into_iter().filter(|name| ground.with(OP, name).is_ok()).collect(),
+    };
     controllers.extend(limits.iter().map(Limit::controller));
-    make(session, OP, name.to_owned(), false, &controllers, limits)
+    make(session, OP, Cgroup { parent, ..Cgroup::named(name.to_owned(), false) }, &controllers, limits)
 }
 
 fn check_name(op: &'static str, name: &str) -> Result<()> {
@@ -53,7 +81,7 @@ fn check_name(op: &'static str, name: &str) -> Result<()> {
     if name.is_empty() || name.len() > 255 || name.contains(['/', '\n', '\0']) || reserved {
         let what = format!("{name:?} is not a name for a group");
         return Err(Error::new(ErrorKind::InvalidArgument, op, what)
-            .hint("one name without a slash, 1 to 255 bytes, not starting with \"cgroup.\""));
+            .hint("one name without a slash, 1 to 255 bytes, not starting with \"cgroup.\"; for a group in a group: g.create(name)"));
     }
     Ok(())
 }
@@ -61,18 +89,15 @@ fn check_name(op: &'static str, name: &str) -> Result<()> {
 fn make(
     session: &Session,
     op: &'static str,
-    name: String,
-    token: bool,
+    group: Cgroup,
     controllers: &[&str],
     limits: &[Limit],
 ) -> Result<(HandleId, Rc<Cgroup>)> {
     for limit in limits {
         limit.check(op)?;
     }
-    let host = Host::detect(op)?;
-    let group = Cgroup { name, token, dirs: RefCell::default() };
     let mut steps = Vec::new();
-    let built = group.add_dirs(session, op, &host, controllers).and_then(|step| {
+    let built = group.add_dirs(session, op, controllers).and_then(|step| {
         steps.extend(step);
         group.set(session, op, limits)
     });
@@ -85,61 +110,123 @@ fn make(
     }
 }
 
+/// The group of a process, which may be looked at and not changed; of this program without a pid.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when the process is gone.
+pub fn of(session: &Session, op: &'static str, pid: Option<i32>) -> Result<(HandleId, Rc<Cgroup>)> {
+    let shown = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let host = Host::seen_by(op, &shown)?;
+    let mut dirs = Vec::new();
+    for hierarchy in &host.hierarchies {
+        dirs.push(Rc::new(Dir::open(op, &hierarchy.own, hierarchy.version, &hierarchy.controllers)?));
+    }
+    dirs.sort_by_key(|dir| std::cmp::Reverse(dir.version));
+    let group =
+        Cgroup { foreign: true, dirs: RefCell::new(dirs), ..Cgroup::named(format!("of {shown}"), false) };
+    Ok(session.adopt(group, Vec::new()))
+}
+
 impl Cgroup {
-    /// Makes the group's folders in the hierarchies of `controllers` where it has none yet, and in the version 2 tree,
+    fn named(name: String, token: bool) -> Self {
+        let (dirs, heard) = (RefCell::default(), RefCell::default());
+        Self { name, token, parent: None, foreign: false, dirs, heard }
+    }
+
+    fn anonymous(session: &Session) -> Self {
+        Self::named(format!("cshell-{}-{}", session.token(), session.serial()), true)
+    }
+
+    /// The groups that this one needs a folder below, one in each hierarchy of `controllers`; and in the version 2 tree,
     /// which kills, freezes and counts on every host that has it.
-    fn add_dirs(
-        &self,
-        session: &Session,
-        op: &'static str,
-        host: &Host,
-        controllers: &[&str],
-    ) -> Result<Option<StepId>> {
-        let wanted = self.missing(op, host, controllers)?;
-        if wanted.is_empty() {
+    fn bases(&self, session: &Session, op: &'static str, controllers: &[&str]) -> Result<Vec<Rc<Dir>>> {
+        if let Some((id, parent)) = &self.parent {
+            parent.writable(op)?;
+            parent.reach(session, *id, op, controllers)?;
+            let dirs = parent.dirs.borrow();
+            let wanted =
+                dirs.iter().filter(|dir| dir.version == 2 || controllers.iter().any(|name| dir.has(name)));
+            return Ok(wanted.cloned().collect());
+        }
+        let ground = Ground::of(session, op)?;
+        let wanted = hierarchies(&ground, op, controllers)?;
+        wanted.iter().map(|hierarchy| ground.own(op, hierarchy)).collect()
+    }
+
+    /// Makes the group's folders where it has none yet, and has the controllers of version 2 enabled for it.
+    fn add_dirs(&self, session: &Session, op: &'static str, controllers: &[&str]) -> Result<Option<StepId>> {
+        let mut bases = self.bases(session, op, controllers)?;
+        for base in bases.iter().filter(|base| base.version == 2) {
+            self.enable(session, op, base, controllers)?;
+        }
+        bases.retain(|base| !self.dirs.borrow().iter().any(|dir| dir.path.parent() == Some(&base.path)));
+        if bases.is_empty() {
             return Ok(None);
         }
-        let dirs: Vec<PathBuf> = wanted.iter().map(|hierarchy| hierarchy.own.join(&self.name)).collect();
+        let dirs: Vec<PathBuf> = bases.iter().map(|base| base.path.join(&self.name)).collect();
         let object = |ids: Vec<_>| Object::Cgroup { dirs: dirs.clone(), ids, token: self.token };
         let intent = Intent { op, text: format!("make the group {}", self.name), claim: object(Vec::new()) };
         let (step, made) = session.step(intent, |progress| {
-            let mut made: Vec<Dir> = Vec::new();
-            for (hierarchy, path) in wanted.iter().zip(&dirs) {
-                enable(op, hierarchy, controllers)?;
-                file::mkdirat(CWD, path, 0o755).map_err(|source| refused(op, path, source))?;
-                let dir = Dir::open(op, path, hierarchy.version, &hierarchy.controllers)?;
-                version::of(dir.version).prepare(op, &dir)?;
-                made.push(dir);
-                progress.made(object(made.iter().map(|dir| dir.id).collect()))?;
+            let mut made: Vec<Rc<Dir>> = Vec::new();
+            let ids = |made: &[Rc<Dir>]| made.iter().map(|dir| dir.id).collect();
+            for base in &bases {
+                let dir = base.make(op, &self.name)?;
+                version::of(dir.version).prepare(op, base, &dir)?;
+                made.push(Rc::new(dir));
+                // An unguessable name is enough to find the others again.
+                if !self.token {
+                    progress.made(object(ids(&made)))?;
+                }
             }
             let shown: Vec<String> = made.iter().map(|dir| dir.path.display().to_string()).collect();
-            let object = object(made.iter().map(|dir| dir.id).collect());
+            let object = object(ids(&made));
             Ok(Done { effect: format!("group at {}", shown.join(", ")), value: made, object })
         })?;
+        let unified = made.iter().filter(|dir| dir.version == 2);
+        unified.filter(|dir| !dir.has_none()).try_for_each(|dir| dir.refresh(op))?;
         self.dirs.borrow_mut().extend(made);
         Ok(Some(step))
     }
 
-    fn missing<'a>(
+    /// Has those of `controllers` that the version 2 tree has enabled in the group above.
+    fn enable(&self, session: &Session, op: &'static str, base: &Dir, controllers: &[&str]) -> Result<()> {
+        let wanted: Vec<&str> =
+            controllers.iter().copied().filter(|name| *name != "cgroup" && base.has(name)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if self.parent.is_some() {
+            subtree::enable_in_ours(op, base, &wanted)?;
+        } else {
+            let top = Ground::of(session, op)?.host().unified().is_some_and(|hierarchy| hierarchy.top);
+            subtree::enable_in_own(session, op, base, top, &wanted)?;
+        }
+        let dirs = self.dirs.borrow();
+        dirs.iter().filter(|dir| dir.version == 2).try_for_each(|dir| dir.refresh(op))
+    }
+
+    /// Makes the group known to further controllers. Its processes follow.
+    pub(super) fn reach(
         &self,
+        session: &Session,
+        id: HandleId,
         op: &'static str,
-        host: &'a Host,
         controllers: &[&str],
-    ) -> Result<Vec<&'a Hierarchy>> {
-        let mut wanted: Vec<&Hierarchy> = host.unified().into_iter().collect();
-        for controller in controllers {
-            let hierarchy = host.with(op, controller)?;
-            if !wanted.contains(&hierarchy) {
-                wanted.push(hierarchy);
+    ) -> Result<()> {
+        if controllers.iter().all(|controller| self.has(controller)) {
+            return Ok(());
+        }
+        let members = self.procs();
+        let before = self.dirs.borrow().len();
+        let step = self.add_dirs(session, op, controllers)?;
+        step.into_iter().for_each(|step| session.add_step(id, step));
+        let dirs = self.dirs.borrow();
+        for pid in members {
+            for dir in &dirs[before..] {
+                dir.write(op, "cgroup.procs", &pid.to_string())?;
             }
         }
-        if wanted.is_empty() {
-            return Err(Error::new(ErrorKind::Unsupported, op, "no control groups are mounted on this host")
-                .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
-        }
-        let known = self.dirs.borrow();
-        wanted.retain(|hierarchy| !known.iter().any(|dir| dir.path.parent() == Some(&hierarchy.own)));
-        Ok(wanted)
+        Ok(())
     }
 
     fn set(&self, session: &Session, op: &'static str, limits: &[Limit]) -> Result<Option<StepId>> {
@@ -147,37 +234,59 @@ impl Cgroup {
             return Ok(None);
         }
         let shown: Vec<String> = limits.iter().map(Limit::to_string).collect();
-        let text = format!("limit the group {} to {}", self.name, shown.join(", "));
-        let intent = Intent { op, text, claim: Object::Nothing };
+        let shown = shown.join(", ");
+        let intent =
+            Intent { op, text: format!("limit the group {} to {shown}", self.name), claim: Object::Nothing };
         let (step, ()) = session.step(intent, |_| {
             for limit in limits {
-                self.with_dir(op, limit.controller(), |dir| version::of(dir.version).set(op, dir, limit))?;
+                let dir = self.dir(op, limit.controller())?;
+                version::of(dir.version).set(op, &dir, limit)?;
             }
-            Ok(Done {
-                value: (),
-                object: Object::Nothing,
-                effect: format!("the kernel holds {}", shown.join(", ")),
-            })
+            Ok(Done { value: (), object: Object::Nothing, effect: format!("the kernel holds {shown}") })
         })?;
         Ok(Some(step))
     }
 
-    fn with_dir<T>(
-        &self,
-        op: &'static str,
-        controller: &str,
-        work: impl FnOnce(&Dir) -> Result<T>,
-    ) -> Result<T> {
-        let dirs = self.dirs.borrow();
-        let dir = dirs.iter().find(|dir| dir.has(controller)).ok_or_else(|| {
+    /// Its folder with this controller.
+    pub(super) fn dir(&self, op: &'static str, controller: &str) -> Result<Rc<Dir>> {
+        self.find(controller).ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, op, format!("the group has no {controller} controller"))
-        })?;
-        work(dir)
+                .subject(&self.name)
+        })
     }
 
-    fn stat<T>(&self, controller: &str, read: impl FnOnce(&Dir) -> Option<T>) -> Option<T> {
+    pub(super) fn find(&self, controller: &str) -> Option<Rc<Dir>> {
         let dirs = self.dirs.borrow();
-        dirs.iter().find(|dir| dir.has(controller)).and_then(read)
+        let found = dirs.iter().find(|dir| dir.has(controller));
+        // A version 2 group asks a program about devices.
+        found.or_else(|| dirs.iter().find(|dir| controller == "devices" && dir.version == 2)).cloned()
+    }
+
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.find(controller).is_some()
+    }
+
+    /// Its folder in the version 2 tree, if there is one.
+    pub(super) fn unified(&self) -> Option<Rc<Dir>> {
+        self.dirs.borrow().iter().find(|dir| dir.version == 2).cloned()
+    }
+
+    pub(super) fn dirs(&self) -> Vec<Rc<Dir>> {
+        self.dirs.borrow().clone()
+    }
+
+    /// Fails when it was made by someone else.
+    pub(super) fn writable(&self, op: &'static str) -> Result<()> {
+        if !self.foreign {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::PermissionDenied,
+            op,
+            "the group was made by someone else, and is only looked at",
+        )
+        .subject(&self.name)
+        .hint("make one of your own below it: cgroup::create(name, #{ … }) or cgroup::limit(#{ … })"))
     }
 
     /// Its name.
@@ -206,29 +315,7 @@ impl Cgroup {
     /// # Errors
     /// When no descriptor is left.
     pub fn birth(&self, op: &'static str) -> Result<Option<OwnedFd>> {
-        let dirs = self.dirs.borrow();
-        dirs.iter()
-            .find(|dir| dir.version == 2)
-            .map(|dir| crate::runtime::start::duplicate(op, dir.fd()))
-            .transpose()
-    }
-
-    /// How many of its processes the memory controller has killed.
-    #[must_use]
-    pub fn oom_kills(&self) -> u64 {
-        self.stat("memory", |dir| version::of(dir.version).oom_kills(dir)).unwrap_or(0)
-    }
-
-    /// The greatest use of memory so far, in bytes.
-    #[must_use]
-    pub fn memory_peak(&self) -> Option<u64> {
-        self.stat("memory", |dir| version::of(dir.version).memory_peak(dir))
-    }
-
-    /// The greatest number of processes so far, where the kernel counts it.
-    #[must_use]
-    pub fn pids_peak(&self) -> Option<u64> {
-        self.stat("pids", |dir| dir.number("pids.peak"))
+        self.unified().map(|dir| crate::runtime::start::duplicate(op, dir.fd())).transpose()
     }
 
     /// The processes in it.
@@ -243,10 +330,16 @@ impl Cgroup {
     /// Moves a process, with all its threads, into the group.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when it is gone.
+    /// [`ErrorKind::NotFound`] when it is gone; [`ErrorKind::InvalidArgument`] for what is no process id.
     pub fn add(&self, pid: i32) -> Result<()> {
+        const OP: &str = "cgroup.add";
+        self.writable(OP)?;
+        if pid <= 0 {
+            return Err(Error::new(ErrorKind::InvalidArgument, OP, format!("{pid} is not a process id"))
+                .hint("process ids start at 1; sys::info().pid is that of this program"));
+        }
         let dirs = self.dirs.borrow();
-        dirs.iter().try_for_each(|dir| dir.write("cgroup.add", "cgroup.procs", &pid.to_string()))
+        dirs.iter().try_for_each(|dir| dir.write(OP, "cgroup.procs", &pid.to_string()))
     }
 
     /// Kills every process in it and in the groups below it.
@@ -254,132 +347,60 @@ impl Cgroup {
     /// # Errors
     /// When one does not end.
     pub fn kill(&self) -> Result<()> {
-        self.paths()
-            .iter()
-            .try_for_each(|path| reclaim::kill(path))
-            .map_err(|error| error.in_op("cgroup.kill"))
+        const OP: &str = "cgroup.kill";
+        self.writable(OP)?;
+        let paths = self.paths();
+        reclaim::kill_all(&paths.iter().collect::<Vec<_>>()).map_err(|error| error.in_op(OP))
     }
+}
 
-    /// The limits that are in force, by the names of version 2: numbers, or text such as `max`.
-    #[must_use]
-    pub fn limits(&self) -> serde_json::Map<String, serde_json::Value> {
-        let dirs = self.dirs.borrow();
-        let all = dirs.iter().flat_map(|dir| version::of(dir.version).limits(dir));
-        all.map(|(name, text)| {
-            (name.to_owned(), text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n)))
-        })
-        .collect()
+/// The hierarchies in which a group with these controllers has a folder.
+fn hierarchies(ground: &Ground, op: &'static str, controllers: &[&str]) -> Result<Vec<Hierarchy>> {
+    let host = ground.host();
+    let mut wanted: Vec<Hierarchy> = host.unified().cloned().into_iter().collect();
+    let mut names = controllers.to_vec();
+    if wanted.is_empty() {
+        // Without a version 2 tree, version 1 counts and freezes.
+        let more = ["freezer", "cpuacct"]
+            .into_iter()
+            .filter(|name| *name == "freezer" || controllers.contains(&"cpu"));
+        names.extend(more.filter(|name| host.with(op, name).is_ok()));
     }
-
-    /// What the group uses.
-    #[must_use]
-    pub fn stats(&self) -> serde_json::Value {
-        let dirs = self.dirs.borrow();
-        let cpu = dirs.iter().find(|dir| dir.version == 2);
-        let cpu_field = |name| cpu.and_then(|dir| dir.field("cpu.stat", name));
-        json!({
-            "memory": {
-                "current": self.stat("memory", |dir| version::of(dir.version).memory_current(dir)),
-                "peak": self.memory_peak(),
-                "oom_kills": self.oom_kills(),
-            },
-            "cpu": {
-                "usage_usec": cpu_field("usage_usec"),
-                "user_usec": cpu_field("user_usec"),
-                "system_usec": cpu_field("system_usec"),
-                "throttled_periods": self.stat("cpu", |dir| dir.field("cpu.stat", "nr_throttled")),
-            },
-            "pids": {
-                "current": self.stat("pids", |dir| dir.number("pids.current")),
-                "peak": self.pids_peak(),
-            },
-        })
+    for controller in names {
+        if controller == "cgroup" && host.unified().is_some() {
+            continue;
+        }
+        let hierarchy = ground.with(op, controller)?;
+        if !wanted.contains(&hierarchy) {
+            wanted.push(hierarchy);
+        }
     }
+    if wanted.is_empty() {
+        return Err(Error::new(ErrorKind::Unsupported, op, "no control groups are mounted on this host")
+            .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+    }
+    Ok(wanted)
 }
 
 /// Sets limits on an existing group, making it known to further controllers where that is needed.
 ///
 /// # Errors
-/// As for [`limit_new`]; the group keeps the limits that it had and those that were set before the failing one.
+/// As for [`limit_new`]; the group then has the limits that it had before.
 pub fn limit(session: &Session, id: HandleId, limits: &[Limit]) -> Result<()> {
     const OP: &str = "cgroup::limit";
     let group: Rc<Cgroup> = session.handle(id, OP)?;
+    group.writable(OP)?;
     for limit in limits {
         limit.check(OP)?;
     }
     let controllers: Vec<&str> = limits.iter().map(Limit::controller).collect();
-    let known =
-        controllers.iter().all(|controller| group.dirs.borrow().iter().any(|dir| dir.has(controller)));
-    if !known {
-        let members = group.procs();
-        let step = group.add_dirs(session, OP, &Host::detect(OP)?, &controllers)?;
-        step.into_iter().for_each(|step| session.add_step(id, step));
-        members.into_iter().try_for_each(|pid| group.add(pid))?;
-    }
-    if let Some(step) = group.set(session, OP, limits)? {
-        session.add_step(id, step);
-    }
+    group.reach(session, id, OP, &controllers)?;
+    let dirs = group.dirs();
+    dirs.iter().for_each(|dir| dir.begin_change());
+    let set = group.set(session, OP, limits);
+    dirs.iter().for_each(|dir| dir.end_change(OP, set.is_err()));
+    set?.into_iter().for_each(|step| session.add_step(id, step));
     Ok(())
-}
-
-/// Makes the controllers of a version 2 hierarchy available to groups below our own.
-fn enable(op: &'static str, hierarchy: &Hierarchy, controllers: &[&str]) -> Result<()> {
-    if hierarchy.version == 1 {
-        return Ok(());
-    }
-    let own = Dir::open(op, &hierarchy.own, 2, &hierarchy.controllers)?;
-    let enabled = own.read(op, "cgroup.subtree_control")?;
-    for controller in
-        controllers.iter().filter(|name| hierarchy.controllers.iter().any(|known| known == *name))
-    {
-        if !enabled.split(' ').any(|name| name == *controller) {
-            own.write(op, "cgroup.subtree_control", &format!("+{controller}")).map_err(|error| {
-                let busy = error.errno() == Some(Errno::EBUSY);
-                if busy {
-                    error.hint("processes are in the group itself (no internal processes, cgroups(7)): run in a leaf")
-                } else {
-                    error
-                }
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn refused(op: &'static str, path: &std::path::Path, source: crate::sys::SysError) -> Error {
-    let errno = source.errno();
-    let error = Error::sys(op, format!("cannot make the group {}", path.display()), source).path(path);
-    match errno {
-        Errno::EEXIST => error.hint("the name is taken: choose another, or leave it out for a free one"),
-        Errno::EACCES | Errno::EPERM => {
-            error.hint("run as root, or have a group delegated to you (cgroups(7), delegation)")
-        }
-        Errno::EROFS => error.hint("the cgroup file system is mounted read-only here"),
-        _ => error,
-    }
-}
-
-/// What the host has: mode, and for each controller its version and where our own group is.
-///
-/// # Errors
-/// When `/proc/self` cannot be read.
-pub fn info() -> Result<serde_json::Value> {
-    let host = Host::detect("cgroup::info")?;
-    let mut controllers = serde_json::Map::new();
-    for hierarchy in &host.hierarchies {
-        for name in &hierarchy.controllers {
-            let value = json!({ "version": hierarchy.version, "own": hierarchy.own.display().to_string() });
-            controllers.insert(name.clone(), value);
-        }
-    }
-    let why = match host.mode() {
-        Mode::V1 => "every controller is mounted as version 1",
-        Mode::Hybrid => "controllers are mounted as version 1, with a version 2 tree beside them",
-        Mode::V2 => "one version 2 tree has all controllers",
-        Mode::None => "no cgroup file system is mounted",
-    };
-    let unified = host.unified().map(|hierarchy| hierarchy.own.display().to_string());
-    Ok(json!({ "mode": host.mode().name(), "why": why, "controllers": controllers, "unified": unified }))
 }
 
 impl Handle for Cgroup {
@@ -392,12 +413,13 @@ impl Handle for Cgroup {
     }
 
     fn line(&self) -> String {
-        // A cpuset of version 2 that was not set is empty.
         let unlimited = |value: &serde_json::Value| {
-            value.as_str().is_some_and(|text| text.is_empty() || text.starts_with("max"))
+            value.as_str().is_some_and(|text| text.starts_with("max") || text.is_empty())
+                || *value == json!(0)
         };
         let limits = self.limits();
-        let set = limits.iter().filter(|(name, value)| !unlimited(value) && *name != "cpu.weight");
+        let quiet = ["cpu.weight", "io.weight", "devices.list"];
+        let set = limits.iter().filter(|(name, value)| !unlimited(value) && !quiet.contains(&name.as_str()));
         let shown: Vec<String> =
             set.map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"'))).collect();
         format!("Cgroup {} [{}]", self.name, shown.join(" "))
@@ -415,13 +437,11 @@ impl Handle for Cgroup {
 /// # Errors
 /// When the ledger cannot be written.
 pub fn tracking(session: &Session, op: &'static str) -> Result<Option<Rc<Cgroup>>> {
-    let host = Host::detect(op)?;
-    if host.unified().is_none() {
+    if Ground::of(session, op)?.host().unified().is_none() {
         return Ok(None);
     }
-    let name = format!("cshell-{}", session.token());
-    let group = Cgroup { name, token: true, dirs: RefCell::default() };
-    match group.add_dirs(session, op, &host, &[]) {
+    let group = Cgroup::named(format!("cshell-{}", session.token()), true);
+    match group.add_dirs(session, op, &[]) {
         Ok(_) => Ok(Some(Rc::new(group))),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
         Err(error) => Err(error),

@@ -4,7 +4,11 @@
 //! are made below our own, where a container manager expects them and a delegation allows them.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::dir::Dir;
+use crate::runtime::session::Session;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,19 @@ pub struct Hierarchy {
     pub version: u8,
     /// The folder of our own group.
     pub own: PathBuf,
+    /// Whether that is the top of what is mounted: the root of the machine, or of a container.
+    pub top: bool,
+}
+
+/// Whether a hierarchy with these controllers has what version 2 calls `controller`.
+#[must_use]
+pub fn serves(version: u8, controllers: &[String], controller: &str) -> bool {
+    let name = match (version, controller) {
+        (2, "cgroup") => return true,
+        (1, "io") => "blkio",
+        _ => controller,
+    };
+    controllers.iter().any(|known| known == name)
 }
 
 /// How the controllers of a host are arranged.
@@ -56,8 +73,16 @@ impl Host {
     /// # Errors
     /// When `/proc/self` cannot be read.
     pub fn detect(op: &'static str) -> Result<Self> {
+        Self::seen_by(op, "self")
+    }
+
+    /// The same with the groups of another process in place of our own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it is gone.
+    pub fn seen_by(op: &'static str, pid: &str) -> Result<Self> {
         let read = |path: &str| std::fs::read_to_string(path).context(op, format!("cannot read {path}"));
-        let mut host = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        let mut host = Self::parse(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{pid}/cgroup"))?);
         for hierarchy in host.hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == 2) {
             let text = std::fs::read_to_string(hierarchy.own.join("cgroup.controllers")).unwrap_or_default();
             hierarchy.controllers = text.split_ascii_whitespace().map(str::to_owned).collect();
@@ -69,11 +94,17 @@ impl Host {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         for mount in mountinfo.lines().filter_map(Mount::parse) {
             let Some(own) = mount.own_path(own) else { continue };
+            let top = own == mount.target;
             let known = hierarchies
                 .iter()
                 .any(|known| known.controllers == mount.controllers && known.version == mount.version);
             if !known {
-                hierarchies.push(Hierarchy { controllers: mount.controllers, version: mount.version, own });
+                hierarchies.push(Hierarchy {
+                    controllers: mount.controllers,
+                    version: mount.version,
+                    own,
+                    top,
+                });
             }
         }
         Self { hierarchies }
@@ -105,8 +136,9 @@ impl Host {
         let found = self
             .hierarchies
             .iter()
-            .find(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
-        found.ok_or_else(|| {
+            .find(|hierarchy| serves(hierarchy.version, &hierarchy.controllers, controller));
+        // A version 2 tree asks a program about devices, where no version 1 list is mounted.
+        found.or_else(|| self.unified().filter(|_| controller == "devices")).ok_or_else(|| {
             let what = format!("the {controller} controller is not mounted on this host");
             let mounted: Vec<&str> = self
                 .hierarchies
@@ -120,6 +152,58 @@ impl Host {
                 if mounted.is_empty() { "none".to_owned() } else { mounted.join(", ") }
             ))
         })
+    }
+}
+
+/// The host as a session has found it, with our own groups open: they are where new ones are made.
+#[derive(Debug)]
+pub struct Ground {
+    host: RefCell<Rc<Host>>,
+    own: RefCell<Vec<Rc<Dir>>>,
+}
+
+impl Ground {
+    /// That of the session: looked for once.
+    ///
+    /// # Errors
+    /// When `/proc/self` cannot be read.
+    pub fn of(session: &Session, op: &'static str) -> Result<Rc<Self>> {
+        session.fact("cgroups", || {
+            let host = RefCell::new(Rc::new(Host::detect(op)?));
+            Ok(Self { host, own: RefCell::default() })
+        })
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn host(&self) -> Rc<Host> {
+        self.host.borrow().clone()
+    }
+
+    /// The hierarchy with this controller. What is not there is looked for again: it may have been mounted meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when the host has it nowhere.
+    pub fn with(&self, op: &'static str, controller: &str) -> Result<Hierarchy> {
+        if let Ok(found) = self.host().with(op, controller) {
+            return Ok(found.clone());
+        }
+        self.host.replace(Rc::new(Host::detect(op)?));
+        self.host().with(op, controller).cloned()
+    }
+
+    /// Our own group of a hierarchy.
+    ///
+    /// # Errors
+    /// The failed open; [`ErrorKind::Unsupported`] when no cgroup file system is there.
+    pub fn own(&self, op: &'static str, hierarchy: &Hierarchy) -> Result<Rc<Dir>> {
+        let known = self.own.borrow().iter().find(|dir| dir.path == hierarchy.own).cloned();
+        if let Some(dir) = known {
+            return Ok(dir);
+        }
+        let dir = Rc::new(Dir::open(op, &hierarchy.own, hierarchy.version, &hierarchy.controllers)?);
+        self.own.borrow_mut().push(dir.clone());
+        Ok(dir)
     }
 }
 

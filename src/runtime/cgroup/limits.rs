@@ -1,6 +1,8 @@
 //! Limits as data: what is asked for, in the terms of version 2.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::cgroup::devices::Rule;
+use crate::runtime::cgroup::io::{Device, IoMax};
 
 /// A value that may be unlimited, which the kernel writes `max`.
 pub type Max = Option<u64>;
@@ -14,6 +16,12 @@ pub enum Limit {
     Swap(Max),
     /// `memory.high`, in bytes.
     MemoryHigh(Max),
+    /// `memory.low`, in bytes: protected while others have something to give.
+    MemoryLow(Max),
+    /// `memory.min`, in bytes: protected in any case.
+    MemoryMin(Max),
+    /// `memory.oom.group`: whether all processes are killed where one is.
+    OomGroup(bool),
     /// `pids.max`.
     Pids(Max),
     /// `cpu.max`: microseconds of processor time in each period.
@@ -29,36 +37,68 @@ pub enum Limit {
     CpusetCpus(String),
     /// `cpuset.mems`, as a list.
     CpusetMems(String),
+    /// `io.max` of one device.
+    Io(Device, IoMax),
+    /// `io.weight`, 1 to 10000, 100 being the default; of one device or of all.
+    IoWeight(Option<Device>, u64),
+    /// Which device files may be used. Replaces all rules that were set before.
+    Devices(Vec<Rule>),
+    /// `hugetlb.SIZE.max`, in bytes; the size as the kernel names it, such as `2MB`.
+    Hugetlb(String, Max),
+    /// Any other file of version 2, with the text to write.
+    Raw(String, String),
 }
 
 /// The period of `cpu.max` where none is given, in microseconds.
 pub const PERIOD: u64 = 100_000;
+/// The greatest `pids.max` but `max` itself (`PID_MAX_LIMIT` of the kernel).
+const PIDS_MOST: u64 = 4 << 20;
+/// More processors than any machine has: a limit above this limits nothing.
+const CPUS_MOST: u64 = 8192;
 
 impl Limit {
-    /// The controller that enforces it.
+    /// The controller that enforces it; `cgroup` for what version 2 does without one.
     #[must_use]
-    pub const fn controller(&self) -> &'static str {
+    pub fn controller(&self) -> &str {
         match self {
-            Self::Memory(_) | Self::Swap(_) | Self::MemoryHigh(_) => "memory",
+            Self::Memory(_)
+            | Self::Swap(_)
+            | Self::MemoryHigh(_)
+            | Self::MemoryLow(_)
+            | Self::MemoryMin(_)
+            | Self::OomGroup(_) => "memory",
             Self::Pids(_) => "pids",
             Self::Cpu { .. } | Self::CpuWeight(_) => "cpu",
             Self::CpusetCpus(_) | Self::CpusetMems(_) => "cpuset",
+            Self::Io(..) | Self::IoWeight(..) => "io",
+            Self::Devices(_) => "devices",
+            Self::Hugetlb(..) => "hugetlb",
+            Self::Raw(file, _) => file.split_once('.').map_or(file, |(controller, _)| controller),
         }
     }
 
-    /// The name of its file in version 2.
+    /// The name of its file in version 2; of devices, which have none, their version 1 list.
     #[must_use]
-    pub const fn file(&self) -> &'static str {
-        match self {
+    pub fn file(&self) -> String {
+        let name = match self {
             Self::Memory(_) => "memory.max",
             Self::Swap(_) => "memory.swap.max",
             Self::MemoryHigh(_) => "memory.high",
+            Self::MemoryLow(_) => "memory.low",
+            Self::MemoryMin(_) => "memory.min",
+            Self::OomGroup(_) => "memory.oom.group",
             Self::Pids(_) => "pids.max",
             Self::Cpu { .. } => "cpu.max",
             Self::CpuWeight(_) => "cpu.weight",
             Self::CpusetCpus(_) => "cpuset.cpus",
             Self::CpusetMems(_) => "cpuset.mems",
-        }
+            Self::Io(..) => "io.max",
+            Self::IoWeight(..) => "io.weight",
+            Self::Devices(_) => "devices.list",
+            Self::Hugetlb(size, _) => return format!("hugetlb.{size}.max"),
+            Self::Raw(file, _) => file,
+        };
+        name.to_owned()
     }
 
     /// A limit in processors, in thousandths.
@@ -79,96 +119,171 @@ impl Limit {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`].
     pub fn check(&self, op: &'static str) -> Result<()> {
-        let invalid = |what: String| Err(Error::new(ErrorKind::InvalidArgument, op, what));
         match self {
-            Self::Pids(Some(0)) => invalid("pids: 0 would let nothing run; the least is 1".into()),
-            Self::Memory(Some(bytes @ 0..4096)) => {
-                invalid(format!("memory: {bytes} bytes is less than a page (4096)"))
+            Self::Memory(Some(bytes)) => check_memory(op, *bytes),
+            Self::Swap(Some(bytes))
+            | Self::MemoryHigh(Some(bytes))
+            | Self::MemoryLow(Some(bytes))
+            | Self::MemoryMin(Some(bytes))
+            | Self::Hugetlb(_, Some(bytes)) => {
+                within(op, &self.file(), *bytes, 0, i64::MAX.unsigned_abs(), "bytes")
             }
-            Self::CpuWeight(weight) if !(1..=10_000).contains(weight) => {
-                invalid(format!("cpu_weight: {weight} is not within 1 to 10000"))
-            }
-            Self::Cpu { quota: Some(quota), .. } if *quota < 1000 => {
-                invalid(format!("cpu.max: a quota of {quota} us is below the kernel's least, 1000"))
-            }
-            Self::Cpu { period, .. } if !(1000..=1_000_000).contains(period) => {
-                invalid(format!("cpu.max: a period of {period} us is not within 1000 to 1000000"))
-            }
-            Self::CpusetCpus(list) | Self::CpusetMems(list) => check_list(op, self.file(), list),
+            Self::Pids(Some(count)) => check_pids(op, *count),
+            Self::CpuWeight(weight) => within(op, "cpu_weight", *weight, 1, 10_000, "of 100 by default"),
+            Self::IoWeight(_, weight) => within(op, "io.weight", *weight, 1, 10_000, "of 100 by default"),
+            Self::Cpu { quota, period } => check_cpu(op, *quota, *period),
+            Self::CpusetCpus(list) | Self::CpusetMems(list) => parse_list(op, &self.file(), list).map(drop),
+            Self::Raw(file, value) => check_raw(op, file, value),
             _ => Ok(()),
         }
     }
 }
 
-/// A list of numbers and ranges, as cpuset(7) writes them, in the one form in which the kernel shows it: `0,1,3` is
-/// `0-1,3`. `None` for what is no such list.
-pub(super) fn canonical(list: &str) -> Option<String> {
-    let number = |text: &str| {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { text.parse::<u32>().ok() } else { None }
-    };
-    let part = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        (first <= last).then_some((first, last))
-    };
-    let mut parts = list.split(',').map(part).collect::<Option<Vec<_>>>()?;
-    parts.sort_unstable();
-    let mut merged: Vec<(u32, u32)> = Vec::new();
-    for (first, last) in parts {
-        match merged.last_mut() {
-            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-            _ => merged.push((first, last)),
-        }
-    }
-    let show = |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    Some(merged.into_iter().map(show).collect::<Vec<_>>().join(","))
+fn invalid(op: &'static str, what: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, op, what)
 }
 
-/// Checks a list of numbers and ranges.
-fn check_list(op: &'static str, name: &str, list: &str) -> Result<()> {
-    if canonical(list).is_some() {
+fn within(op: &'static str, name: &str, value: u64, least: u64, most: u64, unit: &str) -> Result<()> {
+    if (least..=most).contains(&value) {
         return Ok(());
     }
-    let what = format!("{name}: {list:?} is not a list of numbers and ranges");
-    Err(Error::new(ErrorKind::InvalidArgument, op, what).hint("write it as \"0-2,4\""))
+    Err(invalid(op, format!("{name}: {value} is not within {least} to {most} ({unit})")))
+}
+
+fn check_memory(op: &'static str, bytes: u64) -> Result<()> {
+    match bytes {
+        0..4096 => Err(invalid(op, format!("memory: {bytes} bytes is less than a page (4096)"))
+            .hint("a program needs some 256 KiB to start at all")),
+        _ => within(op, "memory", bytes, 4096, i64::MAX.unsigned_abs(), "bytes"),
+    }
+}
+
+fn check_pids(op: &'static str, count: u64) -> Result<()> {
+    match count {
+        0 => Err(invalid(op, "pids: 0 would let nothing run; the least is 1".into())),
+        1..=PIDS_MOST => Ok(()),
+        _ => {
+            let what = format!("pids: {count} is more than a machine can have ({PIDS_MOST})");
+            Err(invalid(op, what).hint("write \"max\" for no limit"))
+        }
+    }
+}
+
+fn check_cpu(op: &'static str, quota: Max, period: u64) -> Result<()> {
+    if !(1000..=1_000_000).contains(&period) {
+        return Err(invalid(op, format!("cpu.max: a period of {period} us is not within 1000 to 1000000")));
+    }
+    match quota {
+        Some(quota) if quota < 1000 => {
+            Err(invalid(op, format!("cpu.max: a quota of {quota} us is below the kernel's least, 1000")))
+        }
+        Some(quota) if quota / period >= CPUS_MOST => {
+            let what = format!("cpu.max: {} processors are more than any machine has", quota / period);
+            Err(invalid(op, what).hint("write \"max\" for no limit"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files of version 2 that are no limits: they act, or only tell.
+const NO_LIMITS: [&str; 10] = [
+    "cgroup.procs",
+    "cgroup.threads",
+    "cgroup.type",
+    "cgroup.subtree_control",
+    "cgroup.controllers",
+    "cgroup.events",
+    "cgroup.stat",
+    "cgroup.kill",
+    "cgroup.freeze",
+    "memory.reclaim",
+];
+
+fn check_raw(op: &'static str, file: &str, value: &str) -> Result<()> {
+    if NO_LIMITS.contains(&file) {
+        return Err(invalid(op, format!("{file} is not a limit"))
+            .hint("the handle has the verbs: .add(pid) .kill() .freeze() .thaw() .create(name) .events()"));
+    }
+    if value.trim().is_empty() || value.contains(['\n', '\0']) {
+        return Err(invalid(op, format!("{file}: {value:?} is not one line of text")));
+    }
+    Ok(())
+}
+
+/// The numbers of a list of numbers and ranges, as cpuset(7) writes them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for what is no such list.
+pub fn parse_list(op: &'static str, name: &str, list: &str) -> Result<Vec<u32>> {
+    let wrong = || {
+        let what = format!("{name}: {list:?} is not a list of numbers and ranges");
+        invalid(op, what).hint("write it as \"0-2,4\"")
+    };
+    let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse::<u32>().ok().filter(|number| *number < 1 << 16),
+        false => None,
+    };
+    let mut numbers = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = number(first).zip(number(last)).ok_or_else(wrong)?;
+        if first > last {
+            return Err(wrong());
+        }
+        numbers.extend(first..=last);
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
 }
 
 impl std::fmt::Display for Limit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let max = |value: &Max| value.map_or_else(|| "max".to_owned(), |value| value.to_string());
-        match self {
-            Self::Memory(value) | Self::Swap(value) | Self::MemoryHigh(value) | Self::Pids(value) => {
-                write!(f, "{}={}", self.file(), max(value))
-            }
-            Self::Cpu { quota, period } => write!(f, "cpu.max={} {period}", max(quota)),
-            Self::CpuWeight(weight) => write!(f, "cpu.weight={weight}"),
-            Self::CpusetCpus(list) | Self::CpusetMems(list) => write!(f, "{}={list}", self.file()),
-        }
+        let value = match self {
+            Self::Memory(value)
+            | Self::Swap(value)
+            | Self::MemoryHigh(value)
+            | Self::MemoryLow(value)
+            | Self::MemoryMin(value)
+            | Self::Hugetlb(_, value)
+            | Self::Pids(value) => max(value),
+            Self::OomGroup(on) => u8::from(*on).to_string(),
+            Self::Cpu { quota, period } => format!("{} {period}", max(quota)),
+            Self::CpuWeight(weight) | Self::IoWeight(None, weight) => weight.to_string(),
+            Self::IoWeight(Some(device), weight) => format!("{device} {weight}"),
+            Self::Io(device, max) => format!("{device} {}", max.shown()),
+            Self::Devices(rules) => rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            Self::CpusetCpus(text) | Self::CpusetMems(text) | Self::Raw(_, text) => text.clone(),
+        };
+        write!(f, "{}={value}", self.file())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use super::*;
 
     #[test]
-    fn lists_have_one_form() {
-        for (list, form) in [
-            ("0", Some("0")),
-            ("0,1", Some("0-1")),
-            ("3,0-1,2", Some("0-3")),
-            ("4,0-1,00", Some("0-1,4")),
-            ("0-4294967295", Some("0-4294967295")),
-            ("", None),
-            ("1-0", None),
-            ("0,", None),
-            ("-1", None),
-            ("0 ,1", None),
-            ("+1", None),
-            ("4294967296", None),
+    fn lists_of_numbers_are_read_exactly() {
+        assert_eq!(parse_list("t", "cpuset", "0-2,4").unwrap(), [0, 1, 2, 4]);
+        for wrong in ["", "a", "1-", "2-1", "1,,2", "+1", "70000"] {
+            assert!(parse_list("t", "cpuset", wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn absurd_values_are_refused() {
+        for limit in [
+            Limit::Memory(Some(1)),
+            Limit::Memory(Some(u64::MAX)),
+            Limit::Pids(Some(0)),
+            Limit::Pids(Some(1 << 40)),
+            Limit::CpuWeight(0),
+            Limit::Cpu { quota: Some(1 << 50), period: PERIOD },
+            Limit::Raw("cgroup.kill".into(), "1".into()),
         ] {
-            assert_eq!(canonical(list).as_deref(), form, "{list:?}");
+            assert_eq!(limit.check("t").unwrap_err().kind(), ErrorKind::InvalidArgument, "{limit}");
         }
     }
 }

@@ -1,11 +1,22 @@
 //! Control groups: limits that are in force, on version 1, version 2 and both.
 
+pub mod devices;
 pub mod dir;
+pub mod freeze;
 pub mod group;
 pub mod host;
+pub mod io;
 pub mod limits;
+pub mod probe;
 pub mod reclaim;
+pub mod stats;
+pub mod subtree;
+pub mod tree;
+pub mod v1;
+pub mod v2;
 pub mod version;
+pub mod watch;
 
-pub use group::{Cgroup, create, info, limit, limit_new};
+pub use group::{Cgroup, create, limit, limit_new};
 pub use limits::Limit;
+pub use stats::info;

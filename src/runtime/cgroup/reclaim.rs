@@ -1,6 +1,7 @@
 //! Removing a group, from what the ledger knows of it: kill its processes, remove its folders, children first.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::subtree::children;
 use crate::runtime::object::FileId;
 use crate::sys::{Errno, file, process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,6 +13,8 @@ const OP: &str = "undo";
 /// How often processes may be born while the group is being killed before that is given up.
 const ROUNDS: u32 = 100;
 const PATIENCE_MS: u16 = 10_000;
+/// The last pause before a group that is busy is given up, some two seconds after the first.
+const BUSY_MOST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Kills the members of the group and removes its folders, if they are ours: by identity, or, where none was recorded
 /// yet, by a name that bears the session's token.
@@ -26,38 +29,30 @@ pub fn group(dirs: &[PathBuf], ids: &[FileId], token: bool) -> Result<()> {
     };
     let mine: Vec<&PathBuf> =
         dirs.iter().enumerate().filter(|(index, dir)| ours(*index, dir)).map(|(_, dir)| dir).collect();
-    for dir in &mine {
-        kill(dir)?;
-    }
+    kill_all(&mine)?;
     for dir in mine.into_iter().rev() {
         remove(dir)?;
     }
     Ok(())
 }
 
-/// Kills every process of the group at `dir` and of the groups below it, and waits until they are gone.
+/// Kills every process of a group, which has these folders, and of the groups below it, and waits until they are gone.
 ///
 /// # Errors
 /// When processes do not end.
-pub fn kill(dir: &Path) -> Result<()> {
-    let all_at_once = dir.join("cgroup.kill");
-    step_out(dir)?;
-    for _ in 0..ROUNDS {
-        let members = members(dir);
-        if members.is_empty() {
-            return Ok(());
-        }
-        if write(&all_at_once, b"1").is_err() {
-            for (_, pidfd) in &members {
-                // One that has ended meanwhile is what we want.
-                let _ = process::signal(pidfd, libc::SIGKILL);
-            }
-        }
-        await_end(dir, &members)?;
+pub fn kill_all(dirs: &[&PathBuf]) -> Result<()> {
+    // First where that is one act: what is born meanwhile dies as well. The others are empty then.
+    let rank = |dir: &PathBuf| match () {
+        () if dir.join("cgroup.kill").exists() => 0,
+        () if dir.join(FREEZER).exists() => 1,
+        () => 2,
+    };
+    let mut sorted = dirs.to_vec();
+    if sorted.len() > 1 {
+        sorted.sort_by_cached_key(|dir| rank(dir));
     }
-    Err(Error::new(ErrorKind::Busy, OP, "processes are born faster than they can be killed")
-        .subject(dir.display())
-        .hint("set pids.max of the group to 0 and try again"))
+    // A frozen process of version 1 does not die of a signal until it is thawed.
+    sorted.iter().try_for_each(|dir| step_out(dir).and_then(|()| kill(dir)))
 }
 
 /// Leaves the group, for the one above, if this program is in it: it must not kill itself.
@@ -70,6 +65,39 @@ fn step_out(dir: &Path) -> Result<()> {
     let above = dir.parent().unwrap_or(dir).join("cgroup.procs");
     write(&above, std::process::id().to_string().as_bytes())
         .context(OP, format!("cannot leave the group {}", dir.display()))
+}
+
+/// The file that freezes a version 1 group.
+const FREEZER: &str = "freezer.state";
+
+/// Kills every process of the group at `dir` and of the groups below it, and waits until they are gone.
+fn kill(dir: &Path) -> Result<()> {
+    for _ in 0..ROUNDS {
+        let members = members(dir);
+        if members.is_empty() {
+            return Ok(());
+        }
+        if write(&dir.join("cgroup.kill"), b"1").is_err() {
+            // Nothing is born while the group stands still.
+            let freezer = dir.join(FREEZER);
+            let stands = write(&freezer, b"FROZEN").is_ok();
+            let members = if stands { self::members(dir) } else { Vec::new() };
+            for (_, pidfd) in &members {
+                let _ = process::signal(pidfd, libc::SIGKILL);
+            }
+            if stands {
+                write(&freezer, b"THAWED").context(OP, format!("cannot thaw {}", dir.display()))?;
+            }
+        }
+        for (_, pidfd) in &members {
+            // One that has ended meanwhile is what we want.
+            let _ = process::signal(pidfd, libc::SIGKILL);
+        }
+        await_end(dir, &members)?;
+    }
+    Err(Error::new(ErrorKind::Busy, OP, "processes are born faster than they can be killed")
+        .subject(dir.display())
+        .hint("set pids.max of the group to 1 and try again"))
 }
 
 /// The processes of the group and of those below it, each with a descriptor.
@@ -88,14 +116,6 @@ fn collect(dir: &Path, pids: &mut Vec<i32>) {
     for child in children(dir) {
         collect(&child, pids);
     }
-}
-
-fn children(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
 }
 
 /// Waits until they have ended. The status of one that is our child is left to the handle that waits for it.
@@ -121,13 +141,30 @@ fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
     Ok(())
 }
 
-fn remove(dir: &Path) -> Result<()> {
-    for child in children(dir) {
-        remove(&child)?;
-    }
-    match file::unlinkat(CWD, dir, true) {
-        Err(error) if error.errno() == Errno::ENOENT => Ok(()),
-        other => other.context(OP, format!("cannot remove the group {}", dir.display())),
+/// Removes the folder of a group and those of the groups below it.
+///
+/// # Errors
+/// When it is not empty and does not become so.
+pub fn remove(dir: &Path) -> Result<()> {
+    let mut pause = std::time::Duration::from_micros(100);
+    loop {
+        match file::unlinkat(CWD, dir, true) {
+            Err(error) if error.errno() == Errno::ENOENT => return Ok(()),
+            // Groups below it; or a process that has ended and is not quite gone.
+            Err(error) if error.errno() == Errno::EBUSY && pause < BUSY_MOST => {
+                children(dir).iter().try_for_each(|child| remove(child))?;
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(error) if error.errno() == Errno::EBUSY => {
+                return Err(Error::sys(OP, format!("cannot remove the group {}", dir.display()), error)
+                    .path(dir)
+                    .hint(
+                        "someone keeps starting processes or groups in it: end that, then run `cshell gc`",
+                    ));
+            }
+            other => return other.context(OP, format!("cannot remove the group {}", dir.display())),
+        }
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Process {
     started: Instant,
     streams: RefCell<Streams>,
     ending: Cell<Option<Ending>>,
+    /// Whether a SIGKILL of ours reached it before anything else had killed it.
+    killed_by_us: Cell<bool>,
     outcome: RefCell<Option<Rc<Outcome>>>,
 }
 
@@ -163,6 +165,7 @@ impl Process {
             started,
             streams: RefCell::new(streams),
             ending: Cell::new(None),
+            killed_by_us: Cell::new(false),
             outcome: RefCell::new(None),
         }
     }
@@ -296,6 +299,7 @@ impl Process {
     /// [`ErrorKind::NotFound`] when it has ended.
     pub fn signal(&self, number: i32) -> Result<()> {
         let name = sysproc::signal_name(number);
+        self.note_kill(number);
         sysproc::signal(&self.pidfd, number)
             .context("process.signal", format!("cannot send {name} to {}", self.pid))
     }
@@ -381,10 +385,23 @@ impl Process {
 
     /// Signals it and, where it leads a process group, what it has started.
     fn end_with(&self, number: i32) {
+        self.note_kill(number);
         // It may have ended by itself just now, which the next turn will see.
         let _ = sysproc::signal(&self.pidfd, number);
         if self.leads_group {
             let _ = sysproc::signal_group(self.pid, number);
+        }
+    }
+
+    /// Before a SIGKILL of ours: whether it is the first. The memory controller's leaves a process dying for a while.
+    fn note_kill(&self, number: i32) {
+        if number != libc::SIGKILL || self.cgroup.is_none() {
+            return;
+        }
+        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        let ended = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+        if !ended && !sysproc::is_being_killed(self.pid) {
+            self.killed_by_us.set(true);
         }
     }
 
@@ -449,13 +466,12 @@ impl Process {
     fn reason(&self, exit: Exit, overflow: bool) -> Reason {
         let oom = || self.cgroup.as_ref().is_some_and(|group| group.oom_kills() > self.oom_kills_before);
         match (self.ending.get(), exit) {
-            (Some(Ending { reason: Reason::Signaled, .. }) | None, Exit::Signal(libc::SIGKILL)) if oom() => {
+            // Whatever else was going on. A shell reports a killed child as 137.
+            (_, Exit::Signal(libc::SIGKILL) | Exit::Code(137)) if !self.killed_by_us.get() && oom() => {
                 Reason::Oom
             }
             (Some(ending), _) => ending.reason,
             (None, _) if overflow => Reason::Output,
-            // A shell reports a killed child as 137.
-            (None, Exit::Code(137)) if oom() => Reason::Oom,
             (None, Exit::Code(_)) => Reason::Exited,
             (None, Exit::Signal(_)) => Reason::Signaled,
         }

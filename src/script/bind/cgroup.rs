@@ -1,16 +1,21 @@
 //! `cgroup`: control groups and their limits.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::cgroup::limits::Max;
-use crate::runtime::cgroup::{self, Cgroup, Limit};
+use crate::error::Result;
+use crate::runtime::cgroup::watch::{Happened, Threshold};
+use crate::runtime::cgroup::{self, Cgroup, freeze, group, probe, tree};
+use crate::runtime::proc::Process;
 use crate::runtime::session::HandleId;
+pub use crate::script::bind::cgroup_limits::Limits;
 use crate::script::call::Call;
-use crate::script::convert::{At, Cpus, Either, FromScript, Int, Size};
+use crate::script::convert::{Either, OrEmpty};
 use crate::script::handle::{Held, Kind, Open};
+use crate::script::hooks;
 use crate::script::native::natives;
-use crate::script::options::{FromOptions, Key, OpenKeys, Options, Opts};
-use rhai::Dynamic;
+use crate::script::options::{FromOptions, Key, Options, Opts};
+use rhai::FnPtr;
+use serde_json::{Value, json};
 use std::rc::Rc;
+use std::time::Duration;
 
 natives! {
     /// Control groups: limits that are in force (cgroups(7), cgroup-v2.rst of the kernel).
@@ -18,19 +23,45 @@ natives! {
 
     /// Sets limits, each read back from the kernel: on a group, or, given a map alone, on a new anonymous group.
     ///
-    /// Returns the group. On a host with version 1 controllers the values are translated; what has no counterpart there
-    /// is an `unsupported` error that names it. A new group lies below this program's own and is removed, its processes
-    /// killed, when the handle is closed or the script ends.
+    /// `options` is a map of limits: sizes are bytes or a text such as `"64MiB"`, counts are numbers, `"max"` takes a
+    /// limit away. Returns the group. On a host with version 1 controllers the values are translated; what has no
+    /// counterpart there is an `unsupported` error that names it. A new group lies below this program's own and is
+    /// removed, its processes killed, when the handle is closed or the script ends. Where one of several limits on a
+    /// group fails, it keeps those that it had.
     ///
-    /// Errors: `invalid_argument`, `unsupported` (controller not mounted), `permission_denied`, `busy`.
+    /// Errors: `invalid_argument` (a value that means nothing, a processor or device that is not there, a value that the
+    /// kernel did not hold), `unsupported` (controller not mounted, file not in this version), `permission_denied`
+    /// (no delegation, read-only mount), `busy` (use above the limit; processes in the way of version 2).
+    /// Needs: root, or a delegated subtree. Source: cgroup-v2.rst, "Controllers"; cgroups(7).
     fn "cgroup::limit"(group: Either<Held<Cgroup>, Limits>, options: Option<Limits>) -> Held<Cgroup> = limit;
     /// Makes a group called `name` below this program's own, with the limits of `options`.
     ///
     /// Errors: `already_exists`, `invalid_argument` for a name with a slash, and those of `cgroup::limit`.
+    /// Needs: root, or a delegated subtree. Source: cgroup-v2.rst, "Organizing Processes and Threads".
     fn "cgroup::create"(name: String, options: OrNone) -> (HandleId, Rc<Cgroup>) = create;
-    /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`), `why`, and `controllers`, each with its version and
-    /// the folder of this program's own group.
-    fn "cgroup::info"() -> serde_json::Value = info;
+    /// The group of this program, to be looked at: it is not the script's to change.
+    fn "cgroup::current"() -> (HandleId, Rc<Cgroup>) = current;
+    /// The group of a process (its id, or a `Process`), to be looked at.
+    ///
+    /// Errors: `not_found` when the process is gone. Source: proc_pid_cgroup(5).
+    fn "cgroup::of"(process: Either<Open<Process>, i32>) -> (HandleId, Rc<Cgroup>) = of;
+    /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the
+    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`); `driver`
+    /// (`cgroupfs`; systemd's is not supported).
+    fn "cgroup::info"() -> Value = info;
+    /// The groups below this program's own as a tree, put together from all hierarchies: `name`, `paths`, `procs`, and
+    /// `children`, each of the same shape.
+    fn "cgroup::tree"() -> Value = tree_of;
+    /// Proves that limits bite: each is set on a throw-away group, in which a program of a few instructions runs.
+    ///
+    /// Half of the memory lives and 16 MiB more than the limit is killed; fork is refused; the processor is held back
+    /// (measured over half a second or five periods, a quarter and one period of tolerance); a device is read no faster
+    /// (direct reads; writes are never tried); a process may use the processors of `cpuset` and no others. Returns a
+    /// list, one entry a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or
+    /// `SKIP: ` with the reason.
+    ///
+    /// Errors: `unsupported` when a limit does not bite, and those of `cgroup::limit`. Needs: as `cgroup::limit`.
+    fn "cgroup::probe"(options: Limits) -> Value = probe_all;
 
     /// The folders of the group, one a hierarchy.
     get "Cgroup.paths"(group: Open<Cgroup>) -> Vec<String> = paths;
@@ -38,18 +69,59 @@ natives! {
     get "Cgroup.path"(group: Open<Cgroup>) -> String = path;
     /// Sets limits, as `cgroup::limit`. Returns the group.
     method "Cgroup.limit"(group: Held<Cgroup>, options: Limits) -> Held<Cgroup> = limit_method;
+    /// Makes a group called `name` below this one, in the same hierarchies, with the limits of `options`.
+    ///
+    /// Errors: as `cgroup::create`; `busy` in version 2 while this group has processes of its own.
+    method "Cgroup.create"(group: Held<Cgroup>, name: String, options: OrNone) -> (HandleId, Rc<Cgroup>) = create_below;
     /// The limits in force, by the names of version 2: bytes and counts as numbers.
-    method "Cgroup.limits"(group: Open<Cgroup>) -> serde_json::Value = limits;
-    /// What the group uses: `memory` (`current peak oom_kills`, bytes), `cpu` (microseconds, `throttled_periods`) and
-    /// `pids` (`current peak`). `()` where the kernel does not count it.
-    method "Cgroup.stats"(group: Open<Cgroup>) -> serde_json::Value = stats;
+    method "Cgroup.limits"(group: Open<Cgroup>) -> Value = limits;
+    /// What the group uses: `memory` (`current peak swap`, bytes; `oom_kills`), `cpu` (`usage user system throttled`,
+    /// seconds; the same in microseconds as `usage_usec user_usec system_usec`; `periods throttled_periods`), `pids`
+    /// (`current peak`), `io` (for each device `device rbytes wbytes rios wios`) and `frozen`. `()` where the kernel does
+    /// not count it.
+    method "Cgroup.stats"(group: Open<Cgroup>) -> Value = stats;
+    /// What has happened: how often `low high max oom oom_kill oom_group_kill` (memory) and `pids_max` (fork refused)
+    /// came, as far as the kernel counts them, and whether the group is `frozen` and `populated`.
+    ///
+    /// Source: cgroup-v2.rst, memory.events, pids.events, cgroup.events.
+    method "Cgroup.events"(group: Open<Cgroup>) -> Value = events;
+    /// Waits for an event, and returns `event`, `count` (since it was last waited for) and `total`.
+    ///
+    /// `event` is one that `.events()` counts: what came before the call and was not waited for counts as well. Or a
+    /// state, which may hold already: `frozen thawed populated empty`. Or pressure: `cpu_pressure memory_pressure
+    /// io_pressure`, when processes waited `stall` (default 100ms) in a `window` (1s), `full` for all at once. `options`:
+    /// `timeout`, without which it waits for ever, and those three.
+    ///
+    /// Errors: `timeout`, `invalid_argument` for no event, `unsupported` where it is not counted. Source: psi.rst.
+    method "Cgroup.wait"(group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Value = wait;
+    /// Calls a function at each event, with a map of `event`, `count` (since the last call), `total` and `group` (its
+    /// name). Called after the native call during which the event came, `.wait` and `proc::exec` among them; never
+    /// inside one. What the function throws fails that call.
+    ///
+    /// Errors: as `.wait`; pressure can only be waited for.
+    method "Cgroup.on"(group: Open<Cgroup>, event: String, function: FnPtr) = on;
+    /// How long processes had to wait for `cpu`, `memory` and `io` (PSI): `some` and `full`, with `avg10 avg60 avg300`
+    /// (percent) and `total` (microseconds).
+    ///
+    /// Errors: `unsupported` without a version 2 tree, or on a kernel without CONFIG_PSI. Source: psi.rst.
+    method "Cgroup.pressure"(group: Open<Cgroup>) -> Value = pressure;
     /// The processes in the group.
     method "Cgroup.procs"(group: Open<Cgroup>) -> Vec<i64> = procs;
-    /// Moves a process, with all its threads, into the group.
+    /// The groups below it, each with `name`, `paths`, `procs` and `children`.
+    method "Cgroup.children"(group: Open<Cgroup>) -> Vec<Value> = children;
+    /// Moves a process (its id, or a `Process`), with all its threads, into the group, out of the one it was in.
     ///
-    /// Errors: `not_found` when it is gone.
-    method "Cgroup.add"(group: Open<Cgroup>, pid: i32) = add;
-    /// Kills every process of the group and of groups below it, and waits until they are gone.
+    /// Errors: `not_found` when it is gone; `busy` in version 2 when groups below this one have controllers.
+    method "Cgroup.add"(group: Open<Cgroup>, process: Either<Open<Process>, i32>) = add;
+    /// Stops all processes of the group and of those below it, and waits until they have stopped.
+    ///
+    /// Errors: `timeout` after 10 s; `unsupported` without version 2 and without the freezer of version 1.
+    /// Source: cgroup-v2.rst, cgroup.freeze; freezer-subsystem.rst.
+    method "Cgroup.freeze"(group: Open<Cgroup>) = freeze_group;
+    /// Lets them go on.
+    method "Cgroup.thaw"(group: Open<Cgroup>) = thaw;
+    /// Kills every process of the group and of groups below it, frozen ones too, and waits until they are gone: by
+    /// `cgroup.kill`, else frozen, signalled and thawed, so that none that is born meanwhile gets away.
     method "Cgroup.kill"(group: Open<Cgroup>) = kill;
 }
 
@@ -57,173 +129,38 @@ impl Kind for Cgroup {
     const NAME: &'static str = "Cgroup";
 }
 
-/// Limits as an option map.
-#[derive(Clone, Debug)]
-pub struct Limits(pub Vec<Limit>);
-
 /// Limits that may be left out.
 type OrNone = Option<Limits>;
 
-pub(super) const LIMIT: Options = Options {
-    of: "cgroup::limit",
-    open: Some(OpenKeys {
-        names: "any file name of cgroup version 2, such as \"memory.max\"",
-        takes: is_file_name,
-    }),
+/// How an event is waited for.
+#[derive(Clone, Copy, Debug)]
+struct WaitOptions {
+    timeout: Option<Duration>,
+    threshold: Threshold,
+}
+
+const WAIT: Options = Options {
+    of: "Cgroup.wait",
+    open: None,
     keys: &[
-        Key::new("memory", "size or \"max\"", "no limit", "Memory; above it the kernel kills (memory.max)."),
-        Key::new(
-            "memory_swap",
-            "size or \"max\"",
-            "no limit",
-            "Memory and swap together, as `docker run --memory-swap`.",
-        ),
-        Key::new(
-            "memory_high",
-            "size or \"max\"",
-            "no limit",
-            "Memory above which processes are throttled (memory.high).",
-        ),
-        Key::new("cpus", "number or percent", "no limit", "Processors: 0.5 or \"50%\" (cpu.max)."),
-        Key::new("cpu_weight", "number 1 to 10000", "100", "The share under contention (cpu.weight)."),
-        Key::new("cpuset", "text", "all", "The processors that may be used: \"0-2,4\" (cpuset.cpus)."),
-        Key::new("pids", "number or \"max\"", "no limit", "Processes and threads (pids.max)."),
-        Key::new("io", "map", "no limit", "Limits on devices. Not supported yet."),
-        Key::new("devices", "list", "all", "Rules on devices. Not supported yet."),
-        Key::new("hugetlb", "map", "no limit", "Huge pages. Not supported yet."),
+        Key::new("timeout", "duration", "for ever", "How long to wait."),
+        Key::new("stall", "duration", "100ms", "Of pressure: how long processes waited."),
+        Key::new("window", "duration", "1s", "Of pressure: in which time, 500ms to 10s."),
+        Key::new("full", "true or false", "false", "Of pressure: whether all have to wait at once."),
     ],
 };
 
-/// Whether a key is written as version 2 names its files: a controller, a dot, a name.
-fn is_file_name(key: &str) -> bool {
-    let word = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
-    };
-    key.split_once('.').is_some_and(|(controller, name)| word(controller) && word(name))
-}
-
-impl FromOptions for Limits {
-    const OPTIONS: &'static Options = &LIMIT;
+impl FromOptions for WaitOptions {
+    const OPTIONS: &'static Options = &WAIT;
 
     fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
-        let op = opts.at().call().op();
-        for key in ["io", "devices", "hugetlb"] {
-            if opts.has(key) {
-                let what = format!("limits on {key} are not supported yet");
-                return Err(Error::new(ErrorKind::Unsupported, op, what));
-            }
-        }
-        let mut limits = Vec::new();
-        let memory: Option<MaxSize> = opts.take("memory")?;
-        limits.extend(memory.map(|size| Limit::Memory(size.0)));
-        if let Some(together) = opts.take::<MaxSize>("memory_swap")? {
-            limits.push(Limit::Swap(swap_alone(opts, memory, together)?));
-        }
-        limits.extend(opts.take("memory_high")?.map(|size: MaxSize| Limit::MemoryHigh(size.0)));
-        limits.extend(opts.take("cpus")?.map(|cpus: Cpus| Limit::cpus(op, cpus.0)).transpose()?);
-        limits.extend(
-            opts.take("cpu_weight")?.map(|weight: Int<1, 10_000>| Limit::CpuWeight(weight.0.unsigned_abs())),
-        );
-        limits.extend(opts.take("cpuset")?.map(Limit::CpusetCpus));
-        limits.extend(opts.take("pids")?.map(|count: MaxCount| Limit::Pids(count.0)));
-        for (key, value) in opts.rest() {
-            limits.push(of_file(&key, value, &opts.at().key(&key))?);
-        }
-        limits.iter().try_for_each(|limit| limit.check(op))?;
-        Ok(Self(limits))
-    }
-}
-
-/// Version 2 limits swap alone; Docker's option is the sum.
-fn swap_alone(opts: &Opts<'_, '_>, memory: Option<MaxSize>, together: MaxSize) -> Result<Max> {
-    let at = opts.at().key("memory_swap");
-    match (memory.and_then(|memory| memory.0), together.0) {
-        (_, None) => Ok(None),
-        (Some(memory), Some(together)) if together >= memory => Ok(Some(together - memory)),
-        (Some(_), Some(_)) => {
-            Err(at.wrong("is memory and swap together, and must not be less than `memory`"))
-        }
-        (None, Some(_)) => Err(at.wrong("needs `memory` beside it; for swap alone use \"memory.swap.max\"")),
-    }
-}
-
-/// A limit by the name of its file in version 2.
-fn of_file(key: &str, value: Dynamic, at: &At<'_, '_>) -> Result<Limit> {
-    let size = |value| MaxSize::from_script(value, at).map(|size| size.0);
-    Ok(match key {
-        "memory.max" => Limit::Memory(size(value)?),
-        "memory.swap.max" => Limit::Swap(size(value)?),
-        "memory.high" => Limit::MemoryHigh(size(value)?),
-        "pids.max" => Limit::Pids(MaxCount::from_script(value, at)?.0),
-        "cpu.weight" => Limit::CpuWeight(u64::from_script(value, at)?),
-        "cpu.max" => cpu_max(value, at)?,
-        "cpuset.cpus" => Limit::CpusetCpus(String::from_script(value, at)?),
-        "cpuset.mems" => Limit::CpusetMems(String::from_script(value, at)?),
-        _ => {
-            let what = format!("the file {key} cannot be set yet");
-            return Err(Error::new(ErrorKind::Unsupported, at.call().op(), what).hint(
-                "files are: memory.max memory.swap.max memory.high pids.max cpu.max cpu.weight cpuset.cpus cpuset.mems",
-            ));
-        }
-    })
-}
-
-/// `cpu.max`: `"50000 100000"`, `"max"`, or a share such as `"50%"`.
-fn cpu_max(value: Dynamic, at: &At<'_, '_>) -> Result<Limit> {
-    let text = value.to_string();
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let number = |text: &str| {
-        text.parse::<u64>().map_err(|_| at.wrong("must be \"QUOTA PERIOD\" in us, \"max\" or a percent"))
-    };
-    let period = words.get(1).map_or(Ok(cgroup::limits::PERIOD), |period| number(period))?;
-    match words[..] {
-        ["max"] | ["max", _] => Ok(Limit::Cpu { quota: None, period }),
-        [share] if share.ends_with('%') => Limit::cpus(at.call().op(), Cpus::from_script(value, at)?.0),
-        [quota] | [quota, _] => Ok(Limit::Cpu { quota: Some(number(quota)?), period }),
-        _ => Err(at.wrong("must be \"QUOTA PERIOD\" in us, \"max\" or a percent")),
-    }
-}
-
-/// A size, or `"max"`.
-#[derive(Clone, Copy, Debug)]
-struct MaxSize(Max);
-
-impl FromScript for MaxSize {
-    fn expected() -> String {
-        format!("{} or \"max\"", Size::expected())
-    }
-    fn accepts(value: &Dynamic) -> bool {
-        Size::accepts(value)
-    }
-    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
-        if value.is_string() && value.to_string() == "max" {
-            return Ok(Self(None));
-        }
-        let shown = value.clone();
-        let wrong = |_| at.expected(&Self::expected(), &shown);
-        Size::from_script(value, at).map(|size| Self(Some(size.0))).map_err(wrong)
-    }
-}
-
-/// A number of processes, or `"max"`.
-#[derive(Clone, Copy, Debug)]
-struct MaxCount(Max);
-
-impl FromScript for MaxCount {
-    fn expected() -> String {
-        "a whole number from 1 or \"max\"".into()
-    }
-    fn accepts(value: &Dynamic) -> bool {
-        value.is_int() || value.is_string()
-    }
-    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
-        if value.is_string() && value.to_string() == "max" {
-            return Ok(Self(None));
-        }
-        match value.as_int() {
-            Ok(count) if count > 0 => Ok(Self(Some(count.unsigned_abs()))),
-            _ => Err(at.expected(&Self::expected(), &value)),
-        }
+        let usual = Threshold::default();
+        let threshold = Threshold {
+            full: opts.or("full", usual.full)?,
+            stall: opts.or("stall", usual.stall)?,
+            window: opts.or("window", usual.window)?,
+        };
+        Ok(Self { timeout: opts.take("timeout")?, threshold })
     }
 }
 
@@ -243,10 +180,43 @@ fn limit_method(call: &Call<'_>, group: Held<Cgroup>, options: Limits) -> Result
 
 fn create(call: &Call<'_>, name: String, options: OrNone) -> Result<(HandleId, Rc<Cgroup>)> {
     let limits = options.map_or_else(Vec::new, |limits| limits.0);
-    cgroup::create(call.session(), &name, &limits)
+    cgroup::create(call.session(), None, &name, &limits)
 }
 
-fn info(_: &Call<'_>) -> Result<serde_json::Value> {
+fn create_below(
+    call: &Call<'_>,
+    group: Held<Cgroup>,
+    name: String,
+    options: OrNone,
+) -> Result<(HandleId, Rc<Cgroup>)> {
+    let limits = options.map_or_else(Vec::new, |limits| limits.0);
+    cgroup::create(call.session(), Some(group.id()), &name, &limits)
+}
+
+fn current(call: &Call<'_>) -> Result<(HandleId, Rc<Cgroup>)> {
+    group::of(call.session(), call.op(), None)
+}
+
+fn of(call: &Call<'_>, process: Either<Open<Process>, i32>) -> Result<(HandleId, Rc<Cgroup>)> {
+    group::of(call.session(), call.op(), Some(pid_of(&process)))
+}
+
+fn pid_of(process: &Either<Open<Process>, i32>) -> i32 {
+    match process {
+        Either::Left(process) => process.pid,
+        Either::Right(pid) => *pid,
+    }
+}
+
+fn tree_of(_: &Call<'_>) -> Result<Value> {
+    tree::tree().map(|node| json!(node))
+}
+
+fn probe_all(call: &Call<'_>, options: Limits) -> Result<Value> {
+    probe::probe(call.session(), &options.0).map(|proofs| json!(proofs))
+}
+
+fn info(_: &Call<'_>) -> Result<Value> {
     cgroup::info()
 }
 
@@ -258,11 +228,11 @@ fn path(call: &Call<'_>, group: Open<Cgroup>) -> Result<String> {
     Ok(paths(call, group)?.into_iter().next().unwrap_or_default())
 }
 
-fn limits(_: &Call<'_>, group: Open<Cgroup>) -> Result<serde_json::Value> {
+fn limits(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {
     Ok(group.limits().into())
 }
 
-fn stats(_: &Call<'_>, group: Open<Cgroup>) -> Result<serde_json::Value> {
+fn stats(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {
     Ok(group.stats())
 }
 
@@ -270,11 +240,54 @@ fn procs(_: &Call<'_>, group: Open<Cgroup>) -> Result<Vec<i64>> {
     Ok(group.procs().into_iter().map(i64::from).collect())
 }
 
-fn add(call: &Call<'_>, group: Open<Cgroup>, pid: i32) -> Result<()> {
-    if pid < 1 {
-        return Err(call.invalid(format!("`pid` must be the id of a process, not {pid}")));
+fn events(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {
+    Ok(group.events().into())
+}
+
+fn wait(_: &Call<'_>, group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Result<Value> {
+    let WaitOptions { timeout, threshold } = options.0;
+    group.wait(&event, timeout, threshold).map(|happened| told(&group, &happened))
+}
+
+/// An event as scripts see it.
+#[must_use]
+pub fn told(group: &Cgroup, happened: &Happened) -> Value {
+    let Happened { event, count, total } = happened;
+    json!({ "event": event, "count": count, "total": total, "group": group.group_name() })
+}
+
+fn on(call: &Call<'_>, group: Open<Cgroup>, event: String, function: FnPtr) -> Result<()> {
+    group.check_event(call.op(), &event)?;
+    if cgroup::watch::PRESSURES.contains(&event.as_str()) {
+        return Err(
+            call.invalid(format!("{event:?} can only be waited for: g.wait({event:?}, #{{ timeout: … }})"))
+        );
     }
-    group.add(pid)
+    hooks::register(call.shell(), group.id(), &group, &event, function);
+    Ok(())
+}
+
+fn pressure(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {
+    group.pressure()
+}
+
+fn children(_: &Call<'_>, group: Open<Cgroup>) -> Result<Vec<Value>> {
+    Ok(group.children().into_iter().map(|node| json!(node)).collect())
+}
+
+fn add(call: &Call<'_>, group: Open<Cgroup>, process: Either<Open<Process>, i32>) -> Result<()> {
+    match pid_of(&process) {
+        pid @ ..1 => Err(call.invalid(format!("`process` must be the id of a process, not {pid}"))),
+        pid => group.add(pid),
+    }
+}
+
+fn freeze_group(call: &Call<'_>, group: Open<Cgroup>) -> Result<()> {
+    freeze::set(call.session(), group.id(), &group, true)
+}
+
+fn thaw(call: &Call<'_>, group: Open<Cgroup>) -> Result<()> {
+    freeze::set(call.session(), group.id(), &group, false)
 }
 
 fn kill(_: &Call<'_>, group: Open<Cgroup>) -> Result<()> {

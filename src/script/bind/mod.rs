@@ -79,6 +79,7 @@
 )]
 
 pub mod cgroup;
+pub mod cgroup_limits;
 pub mod fs;
 pub mod fs_options;
 pub mod handles;

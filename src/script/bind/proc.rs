@@ -248,7 +248,7 @@ const EXEC: Options = Options {
         )
         .map(&super::ns::RANGE),
         Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group.")
-            .map(&super::cgroup::LIMIT),
+            .map(&super::cgroup_limits::LIMIT),
         Key::new(
             "rootfs",
             "path, Overlay, Image or map",

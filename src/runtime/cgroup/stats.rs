@@ -1,0 +1,232 @@
+//! What a group uses and what has happened to it.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::cgroup::dir::Dir;
+use crate::runtime::cgroup::group::Cgroup;
+use crate::runtime::cgroup::host::Host;
+use crate::runtime::cgroup::version;
+use serde_json::{Map, Value, json};
+use std::rc::Rc;
+
+/// The sizes of huge pages that this machine has, as the files of groups name them: `2MB`, `1GB`.
+#[must_use]
+pub fn huge_sizes() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+    let size = |name: String| {
+        let kib: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        Some(match kib {
+            1_048_576.. => format!("{}GB", kib >> 20),
+            1024.. => format!("{}MB", kib >> 10),
+            _ => format!("{kib}KB"),
+        })
+    };
+    let mut sizes: Vec<String> =
+        entries.filter_map(|entry| size(entry.file_name().to_string_lossy().into_owned())).collect();
+    sizes.sort();
+    sizes
+}
+
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+/// Processor time in microseconds: all, in programs, in the kernel.
+fn cpu_time(group: &Cgroup) -> [Option<u64>; 3] {
+    if let Some(dir) = group.unified() {
+        return ["usage_usec", "user_usec", "system_usec"].map(|name| dir.field("cpu.stat", name));
+    }
+    let Some(dir) = group.find("cpuacct") else { return [None; 3] };
+    let nanos = |name: &str| dir.number(name).map(|nanos| nanos / 1000);
+    ["cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys"].map(nanos)
+}
+
+impl Cgroup {
+    fn stat<T>(&self, controller: &str, read: impl FnOnce(&Dir) -> Option<T>) -> Option<T> {
+        self.find(controller).and_then(|dir| read(&dir))
+    }
+
+    /// How many of its processes the memory controller has killed.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        self.stat("memory", |dir| version::of(dir.version).oom_kills(dir)).unwrap_or(0)
+    }
+
+    /// The greatest use of memory so far, in bytes.
+    #[must_use]
+    pub fn memory_peak(&self) -> Option<u64> {
+        self.stat("memory", |dir| version::of(dir.version).memory_peak(dir))
+    }
+
+    /// The greatest number of processes so far, where the kernel counts it.
+    #[must_use]
+    pub fn pids_peak(&self) -> Option<u64> {
+        self.stat("pids", |dir| dir.number("pids.peak"))
+    }
+
+    /// Processor time so far, in microseconds.
+    #[must_use]
+    pub fn cpu_usec(&self) -> Option<u64> {
+        cpu_time(self)[0]
+    }
+
+    /// The periods in which it was held back by its quota.
+    #[must_use]
+    pub fn throttled_periods(&self) -> Option<u64> {
+        self.stat("cpu", |dir| dir.field("cpu.stat", "nr_throttled"))
+    }
+
+    /// The limits that are in force, by the names of version 2: numbers, or text such as `max`.
+    #[must_use]
+    pub fn limits(&self) -> Map<String, Value> {
+        let all = self.dirs().into_iter().flat_map(|dir| version::of(dir.version).limits(&dir));
+        all.map(|(name, text)| (name, text.parse::<u64>().map_or_else(|_| json!(text), |n| json!(n))))
+            .collect()
+    }
+
+    /// What the group uses.
+    #[must_use]
+    pub fn stats(&self) -> Value {
+        let [usage, user, system] = cpu_time(self);
+        let throttled = self.stat("cpu", |dir| version::of(dir.version).throttled_usec(dir));
+        json!({
+            "memory": {
+                "current": self.stat("memory", |dir| version::of(dir.version).memory_current(dir)),
+                "peak": self.memory_peak(),
+                "swap": self.stat("memory", |dir| version::of(dir.version).swap_current(dir)),
+                "oom_kills": self.oom_kills(),
+            },
+            "cpu": {
+                "usage": usage.map(seconds),
+                "user": user.map(seconds),
+                "system": system.map(seconds),
+                "usage_usec": usage,
+                "user_usec": user,
+                "system_usec": system,
+                "periods": self.stat("cpu", |dir| dir.field("cpu.stat", "nr_periods")),
+                "throttled_periods": self.throttled_periods(),
+                "throttled": throttled.map(seconds),
+            },
+            "pids": {
+                "current": self.stat("pids", |dir| dir.number("pids.current")),
+                "peak": self.pids_peak(),
+            },
+            "io": self.stat("io", |dir| Some(version::of(dir.version).io(dir))),
+            "frozen": self.is_frozen(),
+        })
+    }
+
+    /// What has happened to the group: how often each event of the memory and pids controllers came, and whether it is
+    /// `frozen` and `populated`.
+    #[must_use]
+    pub fn events(&self) -> Map<String, Value> {
+        let mut dirs: Vec<Rc<Dir>> = Vec::new();
+        for dir in ["memory", "pids"].into_iter().filter_map(|controller| self.find(controller)) {
+            if !dirs.iter().any(|known| known.id == dir.id) {
+                dirs.push(dir);
+            }
+        }
+        let counts = dirs.iter().flat_map(|dir| version::of(dir.version).events(dir));
+        let mut events: Map<String, Value> =
+            counts.map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        events.insert("frozen".into(), json!(self.is_frozen()));
+        events.insert("populated".into(), json!(self.is_populated()));
+        events
+    }
+
+    /// Whether a process is in it or in a group below it.
+    #[must_use]
+    pub fn is_populated(&self) -> bool {
+        match self.unified().and_then(|dir| dir.field("cgroup.events", "populated")) {
+            Some(populated) => populated == 1,
+            None => !self.procs().is_empty(),
+        }
+    }
+
+    /// How long its processes had to wait for the processor, for memory and for devices (PSI): for each, `some` and
+    /// `full` with `avg10 avg60 avg300` (percent) and `total` (microseconds).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] without a version 2 tree, or on a kernel that does not measure it.
+    pub fn pressure(&self) -> Result<Value> {
+        const OP: &str = "cgroup.pressure";
+        let dir = self.unified_or(OP, "pressure is measured")?;
+        let mut all = Map::new();
+        for kind in ["cpu", "memory", "io"] {
+            let text = dir.read(OP, &format!("{kind}.pressure")).map_err(no_psi)?;
+            all.insert(kind.to_owned(), text.lines().filter_map(pressure_line).collect());
+        }
+        Ok(all.into())
+    }
+
+    /// Its folder in the version 2 tree.
+    pub(super) fn unified_or(&self, op: &'static str, what: &str) -> Result<Rc<Dir>> {
+        self.unified().ok_or_else(|| {
+            let what = format!("{what} in the version 2 tree, and this host has none");
+            Error::new(ErrorKind::Unsupported, op, what)
+                .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
+        })
+    }
+}
+
+/// Says what a kernel without pressure files lacks.
+#[must_use]
+pub fn no_psi(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unsupported => error.hint("the kernel needs CONFIG_PSI, and psi=1 on its command line"),
+        _ => error,
+    }
+}
+
+fn pressure_line(line: &str) -> Option<(String, Value)> {
+    let (name, rest) = line.split_once(' ')?;
+    let pairs = rest.split(' ').filter_map(|pair| pair.split_once('='));
+    let value = |text: &str| match text.parse::<u64>() {
+        Ok(whole) => json!(whole),
+        Err(_) => json!(text.parse::<f64>().ok()),
+    };
+    let map: Map<String, Value> = pairs.map(|(name, text)| (name.to_owned(), value(text))).collect();
+    Some((name.to_owned(), map.into()))
+}
+
+/// What the host has: mode and why, the driver, and for each controller its version, where our own group is and whether
+/// groups can be made there.
+///
+/// # Errors
+/// When `/proc/self` cannot be read.
+pub fn info() -> Result<Value> {
+    use crate::runtime::cgroup::host::Mode;
+    let host = Host::detect("cgroup::info")?;
+    let mut controllers = Map::new();
+    for hierarchy in &host.hierarchies {
+        let writable = rustix::fs::access(&hierarchy.own, rustix::fs::Access::WRITE_OK).is_ok();
+        for name in &hierarchy.controllers {
+            let own = hierarchy.own.display().to_string();
+            let value = json!({ "version": hierarchy.version, "own": own, "writable": writable });
+            controllers.insert(name.clone(), value);
+        }
+    }
+    let why = match host.mode() {
+        Mode::V1 => "every controller is mounted as version 1",
+        Mode::Hybrid => "controllers are mounted as version 1, with a version 2 tree beside them",
+        Mode::V2 => "one version 2 tree has all controllers",
+        Mode::None => "no cgroup file system is mounted",
+    };
+    let writable = |path: &std::path::Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let refused = host.hierarchies.iter().find(|hierarchy| !writable(&hierarchy.own));
+    let delegation = match refused {
+        None => json!({ "delegated": true, "why": "groups can be made below our own" }),
+        Some(hierarchy) => {
+            let why = format!("{} cannot be written by this user", hierarchy.own.display());
+            json!({ "delegated": false, "why": why })
+        }
+    };
+    Ok(json!({
+        "mode": host.mode().name(),
+        "why": why,
+        "controllers": controllers,
+        "unified": host.unified().map(|hierarchy| hierarchy.own.display().to_string()),
+        "delegation": delegation,
+        "driver": "cgroupfs",
+        "driver_why": "groups are made by writing to the file system; systemd's driver (D-Bus) is not supported",
+    }))
+}

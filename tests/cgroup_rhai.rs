@@ -1,0 +1,61 @@
+//! The scripts of `tests/rhai/cgroup`, which need the program and busybox alone: on this host as it is, and with version 1
+//! alone. Each ends with `done`, and leaves no group.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use support::{Ended, cshell};
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rhai/cgroup").join(format!("{name}_test.rhai"))
+}
+
+#[track_caller]
+fn ends(stdout: &str, stderr: &str, ended: Ended) {
+    assert_eq!(ended, Ended::Exit(0), "{stdout}{stderr}");
+    assert_eq!(stdout.lines().last(), Some("done"), "{stdout}{stderr}");
+    assert!(stdout.lines().any(|line| line.starts_with("ok ")), "{stdout}");
+    assert_eq!(stderr, "");
+}
+
+#[track_caller]
+fn as_it_is(name: &str) {
+    let run = cshell([script(name)]).output();
+    ends(&run.stdout, &run.stderr, run.ended);
+}
+
+/// Without the version 2 tree, in a mount namespace of its own.
+#[track_caller]
+fn version_1(name: &str) {
+    let code = format!(
+        "let r = proc::exec(\"umount /sys/fs/cgroup/unified 2>/dev/null; exec $CSHELL {}\", \
+         #{{ ns: [\"mount\"], check: false }}); print(r.stdout); sys::log(r.stderr); exit(r.code);",
+        script(name).display()
+    );
+    let run = cshell(["-c", &code]).env("CSHELL", env!("CARGO_BIN_EXE_cshell")).output();
+    ends(run.stdout.trim_end(), run.stderr.trim_end(), run.ended);
+}
+
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        mod as_it_is {
+            $(#[test] fn $name() { super::as_it_is(stringify!($name)); })*
+        }
+        mod version_1 {
+            $(#[test] fn $name() { super::version_1(stringify!($name)); })*
+        }
+        /// Every script has its tests.
+        #[test]
+        fn none_is_left_out() {
+            let mut known = vec![$(stringify!($name)),*];
+            known.sort_unstable();
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rhai/cgroup");
+            let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut found: Vec<String> = names.map(|name| name.trim_end_matches("_test.rhai").to_owned()).collect();
+            found.sort();
+            assert_eq!(found, known);
+        }
+    };
+}
+scripts!(limits tree freeze events probe refused);
