@@ -180,14 +180,6 @@ pub fn signal_number(name: &str) -> Option<i32> {
     Signal::from_str(&full).ok().map(|signal| signal as i32)
 }
 
-/// Makes orphans among our descendants children of ours, so that they can be found and ended.
-///
-/// # Errors
-/// The failed `prctl`.
-pub fn become_subreaper() -> Result<()> {
-    call("prctl", || "PR_SET_CHILD_SUBREAPER, 1".into(), || nix::sys::prctl::set_child_subreaper(true))
-}
-
 /// An error of our own about a process, in the shape of a failed call.
 #[must_use]
 pub fn gone(pid: i32) -> SysError {

@@ -34,6 +34,11 @@ impl Archive {
         self.add(path, FILE | mode, (0, 0), data);
     }
 
+    /// Adds a folder; those on the way to a file are there by themselves.
+    pub(crate) fn folder(&mut self, path: &str) {
+        self.add(path, FOLDER, (0, 0), Vec::new());
+    }
+
     /// Adds a symbolic link.
     pub(crate) fn link(&mut self, path: &str, target: &str) {
         self.add(path, SYMLINK, (0, 0), target.into());

@@ -79,6 +79,9 @@ impl Vm {
         archive.file("/etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n".to_vec());
         archive.file("/etc/group", 0o644, b"root:x:0:\n".to_vec());
         archive.file("/etc/hosts", 0o644, b"127.0.0.1 localhost\n".to_vec());
+        // The targets of two of the links below, which must not dangle.
+        archive.folder("/usr/lib");
+        archive.folder("/usr/lib64");
         for (path, target) in FOLDERS {
             archive.link(path, target);
         }
