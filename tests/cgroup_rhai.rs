@@ -1,6 +1,5 @@
 //! The scripts of `tests/rhai/cgroup`, which need the program and busybox alone: on this host as it is, and with version 1
 //! alone. Each ends with `done`, and leaves no group.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod support;
 
