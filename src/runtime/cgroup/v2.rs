@@ -222,8 +222,7 @@ fn set_raw(op: &'static str, dir: &Dir, file: &str, value: &str) -> Result<()> {
     let rounded = value.parse().map_or_else(|_| value.to_owned(), |bytes| pages(bytes).to_string());
     let words =
         |line: &str| value.split_ascii_whitespace().all(|word| line.split(' ').any(|held| held == word));
-    let is_held = held == value
-        || (file.starts_with("memory.") && held == rounded)
-        || held.lines().any(words);
+    let is_held =
+        held == value || (file.starts_with("memory.") && held == rounded) || held.lines().any(words);
     if is_held { Ok(()) } else { Err(dir.differs(op, file, value, &held)) }
 }
