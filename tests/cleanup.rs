@@ -213,8 +213,8 @@ fn a_thousand_commands_keep_no_descriptor() {
     let script = r#"
         let pid = sys::info().pid;
         let fds = || proc::exec(["ls", `/proc/${pid}/fd`]).lines().len();
-        // What is made once a session: its mount namespace, the holding program.
-        proc::exec("true", #{ ns: ["pid", "mount"] });
+        // What is made once a session: its mount namespace, the holding program, its own groups opened.
+        proc::exec("true", #{ ns: ["pid", "mount"], cgroup: #{ pids: 10 } });
         ns::new(["uts"]).close();
         let before = fds.call();
         for n in 0..200 {
