@@ -28,7 +28,7 @@ fn as_it_is(name: &str) {
 #[track_caller]
 fn version_1(name: &str) {
     let code = format!(
-        "let r = proc::exec(\"umount /sys/fs/cgroup/unified 2>/dev/null; exec $CSHELL {}\", \
+        "let r = proc::exec(\"set -e; if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; ! grep -q cgroup2 /proc/mounts; exec $CSHELL {}\", \
          #{{ ns: [\"mount\"], check: false }}); print(r.stdout); sys::log(r.stderr); exit(r.code);",
         script(name).display()
     );
@@ -57,4 +57,4 @@ macro_rules! scripts {
         }
     };
 }
-scripts!(limits tree freeze events probe refused);
+scripts!(basic beside bite limits tree freeze events probe refused);

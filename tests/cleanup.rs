@@ -215,8 +215,8 @@ fn a_thousand_commands_keep_no_descriptor() {
         let now = || proc::exec(["ls", `/proc/${pid}/fd`]).lines().len();
         // The least of a few: `ls` may look while the other side of its own start is still being closed.
         let fds = || { let least = 1000; for n in 0..20 { let seen = now.call(); if seen < least { least = seen; } } least };
-        // What is made once a session: its mount namespace, the holding program.
-        proc::exec("true", #{ ns: ["pid", "mount"] });
+        // What is made once a session: its mount namespace, the holding program, its own groups opened.
+        proc::exec("true", #{ ns: ["pid", "mount"], cgroup: #{ pids: 10 } });
         ns::new(["uts"]).close();
         let before = fds.call();
         for n in 0..200 {

@@ -288,7 +288,7 @@ impl Session {
     }
 
     fn set_object(&self, n: StepId, object: Object) {
-        if let Some(step) = self.steps.borrow_mut().iter_mut().find(|step| step.n == n) {
+        if let Some(step) = find_step(&mut self.steps.borrow_mut(), n) {
             step.object = object;
         }
     }
@@ -378,8 +378,8 @@ impl Session {
 
     fn undo_step(&self, n: StepId) -> Result<()> {
         let (op, object) = {
-            let steps = self.steps.borrow();
-            let Some(step) = steps.iter().find(|step| step.n == n && step.state == State::Open) else {
+            let mut steps = self.steps.borrow_mut();
+            let Some(step) = find_step(&mut steps, n).filter(|step| step.state == State::Open) else {
                 return Ok(());
             };
             (step.op, step.object.clone())
@@ -399,9 +399,10 @@ impl Session {
             took: started.elapsed(),
         }));
         outcome?;
-        if let Some(step) = self.steps.borrow_mut().iter_mut().find(|step| step.n == n) {
+        if let Some(step) = find_step(&mut self.steps.borrow_mut(), n) {
             step.state = State::Gone;
         }
+        self.forget_gone();
         self.with_ledger(|ledger| ledger.undone(n))
     }
 
@@ -582,6 +583,12 @@ impl Session {
         }
         errors
     }
+}
+
+/// The step of this number: they are in order.
+fn find_step(steps: &mut [Step], n: StepId) -> Option<&mut Step> {
+    let at = steps.binary_search_by_key(&n, |step| step.n).ok()?;
+    steps.get_mut(at)
 }
 
 fn remove_home(path: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::runtime::cgroup::{reclaim, subtree, version};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
 use serde_json::json;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub struct Cgroup {
     /// Made by someone else: it may be looked at.
     foreign: bool,
     dirs: RefCell<Vec<Rc<Dir>>>,
+    /// Whether it was killed by `cgroup.kill`, which newborns are then mistaken for the victims of.
+    killed: Cell<bool>,
     /// How often each event had happened when a script last heard of it.
     pub(super) heard: RefCell<BTreeMap<String, u64>>,
 }
@@ -130,7 +132,7 @@ pub fn of(session: &Session, op: &'static str, pid: Option<i32>) -> Result<(Hand
 impl Cgroup {
     fn named(name: String, token: bool) -> Self {
         let (dirs, heard) = (RefCell::default(), RefCell::default());
-        Self { name, token, parent: None, foreign: false, dirs, heard }
+        Self { name, token, parent: None, foreign: false, dirs, killed: Cell::new(false), heard }
     }
 
     fn anonymous(session: &Session) -> Self {
@@ -301,13 +303,17 @@ impl Cgroup {
         self.dirs.borrow().iter().map(|dir| dir.path.clone()).collect()
     }
 
-    /// The `tasks` files of its version 1 folders, open for a child to enter through.
+    /// The `tasks` files of its version 1 folders, open for a child to enter through; and `cgroup.procs` of version 2 where
+    /// it cannot be [born](Self::birth) there.
     ///
     /// # Errors
     /// The failed open.
     pub fn entries(&self, op: &'static str) -> Result<Vec<OwnedFd>> {
         let dirs = self.dirs.borrow();
-        dirs.iter().filter(|dir| dir.version == 1).map(|dir| dir.open_for_writing(op, "tasks")).collect()
+        let entered = dirs.iter().filter(|dir| dir.version == 1 || self.was_killed());
+        entered
+            .map(|dir| dir.open_for_writing(op, if dir.version == 1 { "tasks" } else { "cgroup.procs" }))
+            .collect()
     }
 
     /// Its version 2 folder, for a child to be born in.
@@ -315,7 +321,14 @@ impl Cgroup {
     /// # Errors
     /// When no descriptor is left.
     pub fn birth(&self, op: &'static str) -> Result<Option<OwnedFd>> {
-        self.unified().map(|dir| crate::runtime::start::duplicate(op, dir.fd())).transpose()
+        let unified = self.unified().filter(|_| !self.was_killed());
+        unified.map(|dir| crate::runtime::start::duplicate(op, dir.fd())).transpose()
+    }
+
+    /// Whether it, or a group above it, was killed at once. Kernels (6.12 to 6.18 at least) compare the parent's count of
+    /// kills with the new group's where a child is born into one, and kill it when they differ (`cgroup_post_fork`).
+    fn was_killed(&self) -> bool {
+        self.killed.get() || self.parent.as_ref().is_some_and(|(_, parent)| parent.was_killed())
     }
 
     /// The processes in it.
@@ -350,6 +363,7 @@ impl Cgroup {
         const OP: &str = "cgroup.kill";
         self.writable(OP)?;
         let paths = self.paths();
+        self.killed.set(true);
         reclaim::kill_all(&paths.iter().collect::<Vec<_>>()).map_err(|error| error.in_op(OP))
     }
 }

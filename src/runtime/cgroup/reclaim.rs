@@ -29,8 +29,14 @@ pub fn group(dirs: &[PathBuf], ids: &[FileId], token: bool) -> Result<()> {
     };
     let mine: Vec<&PathBuf> =
         dirs.iter().enumerate().filter(|(index, dir)| ours(*index, dir)).map(|(_, dir)| dir).collect();
-    kill_all(&mine)?;
-    for dir in mine.into_iter().rev() {
+    // Most are empty by now, and gone at the first try.
+    let mut left: Vec<&PathBuf> = mine;
+    left.retain(|dir| file::unlinkat(CWD, dir, true).is_err());
+    if left.is_empty() {
+        return Ok(());
+    }
+    kill_all(&left)?;
+    for dir in left.into_iter().rev() {
         remove(dir)?;
     }
     Ok(())

@@ -1,0 +1,192 @@
+//! What a group costs: `cargo bench --bench cgroup`.
+//!
+//! Create, limit (memory, cpus, pids), add a process and delete, 1,000 times, in turns with the bare file system calls that
+//! do the same; 1,000 groups alive at once; the stats of 1,000 groups against the bare reads. Needs root.
+#![expect(clippy::print_stdout, reason = "it prints a table")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run ends")]
+#![expect(clippy::disallowed_methods, reason = "a process to be moved is started from outside")]
+
+use cshell::runtime::cgroup::{self, Limit, host::Host};
+use cshell::runtime::session::Session;
+use cshell::runtime::state::StateDirs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 1000;
+const MEMORY: u64 = 64 << 20;
+
+fn main() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIP: the bench needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = StateDirs { run: dir.path().join("run"), root: dir.path().join("root") };
+    let session = Session::new(dirs).unwrap();
+    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = i32::try_from(sleeper.id()).unwrap();
+    println!("{:<58} {:>9} {:>9} {:>7}", "", "cshell us", "bare us", "ratio");
+    cycles(&session, pid);
+    alive(&session);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert!(session.close().is_empty());
+}
+
+fn limits() -> Vec<Limit> {
+    vec![Limit::Memory(Some(MEMORY)), Limit::cpus("bench", 500).unwrap(), Limit::Pids(Some(32))]
+}
+
+/// The folders of a group in which these limits are, the version 2 tree first.
+fn folders(host: &Host, name: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = host.unified().map(|hierarchy| hierarchy.own.clone()).into_iter().collect();
+    for controller in ["memory", "cpu", "pids"] {
+        let own = host.with("bench", controller).unwrap().own.clone();
+        if !found.contains(&own) {
+            found.push(own);
+        }
+    }
+    found.into_iter().map(|own| own.join(name)).collect()
+}
+
+fn write(folders: &[PathBuf], file: &str, value: &str) {
+    let folder = folders.iter().find(|folder| folder.join(file).exists()).unwrap();
+    std::fs::write(folder.join(file), value).unwrap();
+}
+
+/// The bare calls of one cycle, on a host with version 1.
+fn bare_make(folders: &[PathBuf], v1: bool) {
+    folders.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    if v1 {
+        std::fs::write(folders[1].join("memory.limit_in_bytes"), MEMORY.to_string()).unwrap();
+        std::fs::write(folders[2].join("cpu.cfs_quota_us"), "50000").unwrap();
+        std::fs::write(folders[3].join("pids.max"), "32").unwrap();
+    } else {
+        write(folders, "memory.max", &MEMORY.to_string());
+        write(folders, "cpu.max", "50000 100000");
+        write(folders, "pids.max", "32");
+    }
+}
+
+fn add(folders: &[PathBuf], pid: i32) {
+    folders.iter().for_each(|folder| std::fs::write(folder.join("cgroup.procs"), pid.to_string()).unwrap());
+}
+
+fn back(folders: &[PathBuf], pid: i32) {
+    let above: Vec<PathBuf> = folders.iter().map(|folder| folder.parent().unwrap().to_owned()).collect();
+    add(&above, pid);
+}
+
+fn remove(folders: &[PathBuf]) {
+    folders.iter().rev().for_each(|folder| std::fs::remove_dir(folder).unwrap());
+}
+
+fn cycles(session: &Session, pid: i32) {
+    let host = Host::detect("bench").unwrap();
+    let v1 = host.with("bench", "memory").unwrap().version == 1;
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (limits, name) = (limits(), format!("bench-{}", std::process::id()));
+    for round in 0..=ROUNDS {
+        let started = Instant::now();
+        let (id, group) = cgroup::limit_new(session, &limits).unwrap();
+        group.add(pid).unwrap();
+        let made = started.elapsed();
+        // Moving it out again is no part of the cycle: closing would kill it.
+        let paths = group.paths();
+        drop(group);
+        back(&paths, pid);
+        let started = Instant::now();
+        session.close_handle(id).unwrap();
+        let cshell = made + started.elapsed();
+        let folders = folders(&host, &name);
+        let started = Instant::now();
+        bare_make(&folders, v1);
+        add(&folders, pid);
+        let made = started.elapsed();
+        back(&folders, pid);
+        let started = Instant::now();
+        remove(&folders);
+        if round > 0 {
+            ours.push(cshell);
+            bare.push(made + started.elapsed());
+        }
+    }
+    row("create + limit + add + delete, 1,000 times, median", median(ours), median(bare));
+}
+
+fn alive(session: &Session) {
+    let host = Host::detect("bench").unwrap();
+    let v1 = host.with("bench", "memory").unwrap().version == 1;
+    let limits = limits();
+    let count = u32::try_from(ROUNDS).unwrap();
+    let started = Instant::now();
+    let groups: Vec<_> = (0..ROUNDS).map(|_| cgroup::limit_new(session, &limits).unwrap()).collect();
+    let made = started.elapsed();
+    let started = Instant::now();
+    let sum: usize = groups.iter().map(|(_, group)| group.stats().as_object().unwrap().len()).sum();
+    let stats = started.elapsed();
+    assert!(sum > 0);
+    let files = stat_files(v1);
+    let paths: Vec<Vec<PathBuf>> = groups.iter().map(|(_, group)| group.paths()).collect();
+    let started = Instant::now();
+    for path in paths.iter().flatten() {
+        files.iter().for_each(|file| drop(read(path, file)));
+    }
+    let bare_stats = started.elapsed();
+    let started = Instant::now();
+    groups.into_iter().for_each(|(id, _)| session.close_handle(id).unwrap());
+    let closed = started.elapsed();
+    let started = Instant::now();
+    let all: Vec<Vec<PathBuf>> =
+        (0..ROUNDS).map(|n| folders(&host, &format!("bench-{}-{n}", std::process::id()))).collect();
+    all.iter().for_each(|folders| bare_make(folders, v1));
+    let bare_made = started.elapsed();
+    let started = Instant::now();
+    all.iter().for_each(|folders| remove(folders));
+    row("1,000 alive at once: create + limit, each", made / count, bare_made / count);
+    row("1,000 alive at once: stats, each", stats / count, bare_stats / count);
+    row("1,000 alive at once: delete, each", closed / count, started.elapsed() / count);
+}
+
+/// What the stats are made of; a file that a folder does not have is left out.
+fn stat_files(v1: bool) -> &'static [&'static str] {
+    if v1 {
+        &[
+            "memory.usage_in_bytes",
+            "memory.max_usage_in_bytes",
+            "memory.memsw.usage_in_bytes",
+            "memory.oom_control",
+            "cpu.stat",
+            "pids.current",
+            "pids.peak",
+            "cgroup.events",
+        ]
+    } else {
+        &[
+            "memory.current",
+            "memory.peak",
+            "memory.swap.current",
+            "memory.events.local",
+            "cpu.stat",
+            "pids.current",
+            "pids.peak",
+            "io.stat",
+            "cgroup.events",
+        ]
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Option<String> {
+    std::fs::read_to_string(folder.join(file)).ok()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn row(name: &str, ours: Duration, bare: Duration) {
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    println!("{name:<58} {:>9.1} {:>9.1} {:>7.2}", micros(ours), micros(bare), micros(ours) / micros(bare));
+}
