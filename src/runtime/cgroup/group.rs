@@ -325,8 +325,8 @@ impl Cgroup {
         unified.map(|dir| crate::runtime::start::duplicate(op, dir.fd())).transpose()
     }
 
-    /// Whether it, or a group above it, was killed at once. Kernels (6.12 to 6.18 at least) compare the parent's count of
-    /// kills with the new group's where a child is born into one, and kill it when they differ (`cgroup_post_fork`).
+    /// Whether it, or a group above it, was killed at once. A child that is then born into it by `CLONE_INTO_CGROUP` is
+    /// killed as well (seen on Linux 6.18); one that enters through `cgroup.procs` is not.
     fn was_killed(&self) -> bool {
         self.killed.get() || self.parent.as_ref().is_some_and(|(_, parent)| parent.was_killed())
     }
