@@ -174,10 +174,7 @@ fn a_limit_on_processors_throttles() {
 #[test]
 fn what_the_host_cannot_limit_is_named() {
     let mode = code("print(cgroup::info().controllers.memory.version)").output().stdout;
-    let mut cases = vec![
-        ("hugetlb: #{ \"3MB\": \"3M\" }", "hugetlb"),
-        ("\"rdma.max\": \"mlx 1\"", "rdma"),
-    ];
+    let mut cases = vec![("hugetlb: #{ \"3MB\": \"3M\" }", "hugetlb"), ("\"rdma.max\": \"mlx 1\"", "rdma")];
     if mode == "1\n" {
         cases.push(("memory_high: \"10M\"", "memory.high has no counterpart in control groups version 1"));
     }

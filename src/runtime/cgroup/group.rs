@@ -430,6 +430,7 @@ impl Handle for Cgroup {
         let unlimited = |value: &serde_json::Value| {
             value.as_str().is_some_and(|text| text.starts_with("max") || text.is_empty())
                 || *value == json!(0)
+                || value.as_u64().is_some_and(|value| value >= version::UNLIMITED)
         };
         let limits = self.limits();
         let quiet = ["cpu.weight", "io.weight", "devices.list"];
