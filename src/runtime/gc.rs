@@ -107,8 +107,14 @@ pub fn make_locked(home: &Path) -> Result<File> {
                 _ => Err(source),
             })
             .context("session", format!("cannot create {}", home.display()))?;
-        if let Some(lock) = try_lock(home)? {
-            return Ok(lock);
+        match try_lock(home) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(error) => {
+                // Nothing is in it but, perhaps, the lock: no other program can be at work there.
+                let left = remove_home(home).err();
+                return Err(error.also(left.into_iter().collect()));
+            }
         }
     }
     Err(Error::new(ErrorKind::Busy, "session", format!("cannot lock {}", home.display())))
