@@ -51,7 +51,9 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         // /dev and /sys are for crun, which wants them.
-        for folder in ["root/proc", "root/dev", "root/sys", "upper", "work", "merged"] {
+        for folder in
+            ["root/proc", "root/dev", "root/sys", "upper", "work", "merged", "own/upper", "own/work"]
+        {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
         let source = dir.path().join("true.c");
@@ -145,24 +147,30 @@ fn running(place: &Place) {
     let root = place.path("root");
     let root = root.display();
     let exec = format!("proc::exec([\"/true\"], #{{ ns: {SIX}, rootfs: root, mounts: [\"proc\"] }});");
+    let own = place.path("own");
+    let layers =
+        format!("lowerdir: \"{root}\", upperdir: \"{0}/upper\", workdir: \"{0}/work\"", own.display());
+    let given = format!("let root = #{{ {layers} }}; {exec}");
     let throw_away = format!("let root = #{{ lowerdir: \"{root}\" }}; {exec}");
     let handle = format!("let root = fs::overlay(#{{ lowerdir: \"{root}\" }}); {exec} root.close();");
     let bound = format!("let root = \"{root}\"; {exec}");
     let mut rows = [
         Row::new("floor: clone(VM), overlay, pivot_root, /proc, exec, wait"),
-        Row::new("cshell: proc::exec, rootfs: #{ lowerdir }"),
+        Row::new("cshell: proc::exec, the same: rootfs with given layers"),
+        Row::new("cshell: proc::exec, rootfs: #{ lowerdir }, layers made"),
         Row::new("cshell: fs::overlay, proc::exec, close"),
         Row::new("floor: a bind mount in place of the overlay"),
         Row::new("cshell: proc::exec, rootfs: a folder"),
     ];
-    let mut running = [&throw_away, &handle, &bound].map(|body| Running::new(place, body));
+    let mut running = [&given, &throw_away, &handle, &bound].map(|body| Running::new(place, body));
     for round in 0..=ROUNDS {
         let times = [
             floor(place, true),
             running[0].once(),
             running[1].once(),
-            floor(place, false),
             running[2].once(),
+            floor(place, false),
+            running[3].once(),
         ];
         // The first round warms up.
         if round > 0 {
@@ -171,7 +179,7 @@ fn running(place: &Place) {
     }
     running.into_iter().for_each(Running::end);
     header("From a running program: six namespaces, start to exit of a static true", "/floor");
-    let (overlaid, folders) = rows.split_at(3);
+    let (overlaid, folders) = rows.split_at(4);
     overlaid.iter().for_each(|row| row.print(&overlaid[0]));
     folders.iter().for_each(|row| row.print(&folders[0]));
 }

@@ -179,7 +179,7 @@ pub fn detached(session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) 
             Error::new(ErrorKind::InvalidArgument, OP, what).hint("leave `merged` out, or use fs::overlay")
         );
     }
-    let home = Home::new(session, spec, steps)?;
+    let home = Home::new(session, spec, false, steps)?;
     let text = format!("mount an overlay of {} for one process", count(lowerdir.len()));
     let layers = Layers::make(session, spec, &home, lowerdir, steps)?;
     let (step, fd) = session.step(Intent { op: OP, text, claim: Object::Nothing }, |_| {
@@ -201,7 +201,7 @@ fn mount_all(
     mount_ns: u64,
     steps: &mut Vec<StepId>,
 ) -> Result<Overlay> {
-    let home = Home::new(session, spec, steps)?;
+    let home = Home::new(session, spec, true, steps)?;
     let layers = Layers::make(session, spec, &home, lowerdir.clone(), steps)?;
     let upper = layers.upper.clone();
     let merged = home.merged(session, spec, steps)?;
@@ -239,9 +239,10 @@ struct Home {
 }
 
 impl Home {
-    fn new(session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<Self> {
+    /// Made only where something is to be in it: a layer, or, when `shown`, the folder where the tree appears.
+    fn new(session: &Session, spec: &OverlaySpec, shown: bool, steps: &mut Vec<StepId>) -> Result<Self> {
         let layer = if spec.readonly { spec.lowerdir.len() == 1 } else { spec.upperdir.is_none() };
-        let needed = spec.merged.is_none() || layer;
+        let needed = (shown && spec.merged.is_none()) || layer;
         if !needed {
             return Ok(Self { path: None });
         }
