@@ -16,7 +16,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -323,7 +323,7 @@ impl Session {
         let lock = gc::make_locked(&path)?;
         let ledger = match Ledger::create(&path.join("ledger")) {
             Ok(ledger) => ledger,
-            Err(error) => return Err(error.also(remove_home(&path).err().into_iter().collect())),
+            Err(error) => return Err(error.also(gc::remove_home(&path).err().into_iter().collect())),
         };
         self.home.replace(Some(Home { path, ledger, _lock: lock }));
         Ok(())
@@ -577,7 +577,7 @@ impl Session {
         if let Some(home) = self.home.borrow_mut().take()
             && errors.is_empty()
             && !kept
-            && let Err(error) = remove_home(&home.path)
+            && let Err(error) = gc::remove_home(&home.path)
         {
             errors.push(error);
         }
@@ -589,10 +589,6 @@ impl Session {
 fn find_step(steps: &mut [Step], n: StepId) -> Option<&mut Step> {
     let at = steps.binary_search_by_key(&n, |step| step.n).ok()?;
     steps.get_mut(at)
-}
-
-fn remove_home(path: &Path) -> Result<()> {
-    gc::remove_home(path)
 }
 
 impl Drop for Session {

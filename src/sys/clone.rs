@@ -237,12 +237,6 @@ impl Child {
         Ok(Some(Failure { step, errno: Errno::from_raw(number(errno)) }))
     }
 
-    /// The plan, while the child may still be reading it or after it has exec'ed.
-    #[must_use]
-    pub fn has_exec(&self) -> bool {
-        self.shared.is_none()
-    }
-
     fn await_end(&self) {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;

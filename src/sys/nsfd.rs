@@ -1,6 +1,6 @@
 //! Namespaces: open, identify, enter, leave.
 
-use crate::sys::{Errno, Result, SysError, call, flag_names};
+use crate::sys::{Result, SysError, call, flag_names};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -92,10 +92,4 @@ pub fn leave_mounts() -> Result<()> {
 #[must_use]
 pub fn original_mounts() -> Option<BorrowedFd<'static>> {
     ORIGINAL_MOUNTS.get().map(AsFd::as_fd)
-}
-
-/// The limit that `ENOSPC` means for namespaces: `user.max_net_namespaces` and its like.
-#[must_use]
-pub fn is_limit(errno: Errno) -> bool {
-    errno == Errno::ENOSPC
 }

@@ -99,7 +99,19 @@ fn write_map(op: &'static str, pid: i32, name: &str, ranges: &[IdMap]) -> Result
         // Writing to a string does not fail.
         let _ = writeln!(text, "{container} {host} {size}");
     }
-    write_file(op, pid, name, &text)
+    write_file(op, pid, name, &text)?;
+    // The kernel sorts many ranges: it has to hold the same ones, in any order.
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let held = read_back(op, pid, name)?;
+    if sorted(&held) == sorted(&text) {
+        return Ok(());
+    }
+    let what = format!("{name}: asked for {:?}, the kernel holds {held:?}", text.trim_end());
+    Err(Error::new(ErrorKind::InvalidArgument, op, what))
 }
 
 fn write_file(op: &'static str, pid: i32, name: &str, text: &str) -> Result<()> {
@@ -119,11 +131,8 @@ fn write_file(op: &'static str, pid: i32, name: &str, text: &str) -> Result<()> 
     })
 }
 
-/// Reads a process's map back, as the kernel shows it.
-///
-/// # Errors
-/// When the process is gone.
-pub fn read_back(op: &'static str, pid: i32, name: &str) -> Result<String> {
+/// A process's map as the kernel shows it, without the padding.
+fn read_back(op: &'static str, pid: i32, name: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{name}");
     let text = std::fs::read_to_string(&path).context(op, format!("cannot read {path}"))?;
     Ok(text
