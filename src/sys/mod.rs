@@ -17,8 +17,10 @@ pub mod payload;
 pub mod process;
 mod raw;
 pub mod record;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stage;
 pub mod tty;
 
 pub use nix::errno::Errno;

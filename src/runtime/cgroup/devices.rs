@@ -117,6 +117,15 @@ impl Rule {
     }
 }
 
+/// Whether a group has rules: a list that does not allow all, or a program.
+#[must_use]
+pub fn any(dir: &Dir) -> bool {
+    match dir.version {
+        2 => bpf::attached(dir.fd()).is_ok_and(|count| count > 0),
+        _ => dir.read("cgroup", "devices.list").is_ok_and(|list| list.trim() != "a *:* rwm"),
+    }
+}
+
 /// Sets the rules on a version 1 group: what is the rule for all, and the exceptions of the other kind.
 ///
 /// # Errors

@@ -126,6 +126,7 @@ pub fn new(session: &Session, spec: &NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
         time_ns: None,
         cgroup: None,
         maps: maps.as_ref(),
+        confirm: None,
     };
     let (step, running) = start::start(session, start, explain)?;
     let mut steps = vec![step];

@@ -8,10 +8,12 @@ use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
+use crate::runtime::security::confirm::Expected;
+use crate::runtime::security::ground;
 use crate::runtime::session::{HandleId, Session, StepId};
-use crate::runtime::start::{self, Start, StepFailure};
+use crate::runtime::start::{self, Confirm, Start, StepFailure};
 use crate::runtime::{cancel, units};
-use crate::sys::Errno;
+use crate::sys::{Errno, stage};
 use nix::sched::CloneFlags;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -31,7 +33,7 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     let mut own = Vec::new();
-    let outcome = with_group(session, spec, &mut own).and_then(|spec| {
+    let outcome = prepared(session, OP, spec, &mut own).and_then(|spec| {
         let process = launch(session, OP, &spec, &mut own)?;
         finish(session, OP, &spec, &process)
     });
@@ -41,14 +43,25 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     }
 }
 
-/// A group of its own, when limits were given in place of one. Its steps are added to `own`.
-fn with_group<'a>(session: &Session, spec: &'a ProcSpec, own: &mut Vec<StepId>) -> Result<Cow<'a, ProcSpec>> {
-    if spec.limits.is_empty() {
-        return Ok(Cow::Borrowed(spec));
+/// What is asked, checked, with what a policy adds to it, and with a group of its own when limits were given in place of
+/// one. The group's steps are added to `own`.
+fn prepared<'a>(
+    session: &Session,
+    op: &'static str,
+    spec: &'a ProcSpec,
+    own: &mut Vec<StepId>,
+) -> Result<Cow<'a, ProcSpec>> {
+    spec.check(op)?;
+    let mut spec = Cow::Borrowed(spec);
+    if spec.security.is_confined() {
+        ground::prepare(session, op, spec.to_mut())?;
     }
-    let (id, group) = cgroup::limit_new(session, &spec.limits)?;
-    own.extend(session.disown(id));
-    Ok(Cow::Owned(ProcSpec { cgroup: Some(group), ..spec.clone() }))
+    if !spec.limits.is_empty() {
+        let (id, group) = cgroup::limit_new(session, &spec.limits)?;
+        own.extend(session.disown(id));
+        spec.to_mut().cgroup = Some(group);
+    }
+    Ok(spec)
 }
 
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
@@ -71,8 +84,8 @@ fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Proces
 /// As [`exec`], for what happens before the command runs.
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
     let mut own = Vec::new();
-    let started =
-        with_group(session, spec, &mut own).and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
+    const OP: &str = "proc::spawn";
+    let started = prepared(session, OP, spec, &mut own).and_then(|spec| launch(session, OP, &spec, &mut own));
     match started {
         Ok(process) => {
             own.push(process.step());
@@ -85,7 +98,6 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 /// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
-    spec.check(op)?;
     if let Some(set) = spec.joined() {
         set.alive(op)?;
     }
@@ -95,25 +107,29 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let (streams, stdio) = Streams::open(op, spec)?;
     let leads_group = !stdio.shares_terminal;
     let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, own)).transpose()?;
-    let steps = plan::steps(op, spec, maps.as_ref(), &env, stdio, tree)?;
+    let guard = plan::Guard::of(op, &spec.security)?;
+    let argv = spec.command.argv().iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?;
+    let argv = if guard.has_stage() { stage::arguments(plan::programs(op, spec)?, argv) } else { argv };
+    let steps = plan::steps(op, spec, maps.as_ref(), guard, stdio, tree)?;
     let group = birth_group(session, op, spec)?;
     let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();
     let set = spec.joined();
     let with = |kind: &str| set.filter(|set| set.kinds.has(kind)).map(crate::runtime::ns::NsSet::pidfd);
-    let argv = spec.command.argv();
     let command = spec.command.show();
+    let expected = spec.security.is_confined().then(|| Expected::of(spec));
     let oom_kills_before = spec.cgroup.as_ref().map_or(0, |group| group.oom_kills());
     let start = Start {
         op,
         text: describe(spec, &command),
         steps,
-        argv: argv.iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?,
+        argv,
         envp: env.iter().map(|(key, value)| variable(op, key, value)).collect::<Result<_>>()?,
         fresh: clone_flags(spec, fresh),
         pid_ns: with("pid"),
         time_ns: with("time"),
         cgroup: birth.as_ref().map(std::os::fd::AsFd::as_fd),
         maps: maps.as_ref(),
+        confirm: expected.map(|expected| Confirm(Box::new(move |pid| expected.confirm(op, pid)))),
     };
     let started = Instant::now();
     let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
@@ -245,6 +261,24 @@ fn explain_step(error: Error, errno: Errno, what: &str) -> Error {
         Errno::EPERM if what.starts_with("set the limit") => error.hint(
             "a hard limit is raised only with CAP_SYS_RESOURCE, and that of nofile not above fs.nr_open",
         ),
+        Errno::ELOOP => error.hint(
+            "a link stands in the way: what belongs to the kernel is mounted on ordinary folders, and no path leads through /proc/PID/fd, cwd or root",
+        ),
+        Errno::ENODEV if what.starts_with("mask") || what.starts_with("set the standard") => {
+            error.hint("/dev/null of the root is not the null device: leave /dev to the policy, or mount \"dev\" there")
+        }
+        Errno::EACCES | Errno::EPERM if what.starts_with("install the filter") => error.hint(
+            "a filter without no_new_privs needs CAP_SYS_ADMIN: add no_new_privs: true",
+        ),
+        Errno::EPERM if what.starts_with("set the capabilities") || what.starts_with("lower the bounding") => {
+            error.hint("a process can be given no capability that the caller does not have itself")
+        }
+        Errno::EACCES | Errno::EPERM if what.starts_with("set oom_score_adj") => {
+            error.hint("it is lowered only with CAP_SYS_RESOURCE")
+        }
+        Errno::ENOENT if what.starts_with("change to the AppArmor") => {
+            error.hint("no profile of that name is loaded: see /sys/kernel/security/apparmor/profiles")
+        }
         Errno::ENOENT if what.starts_with("mount") || what.starts_with("bind") => error
             .hint("the mount point does not exist in the root: make it there, or use an overlay as rootfs"),
         Errno::ENOENT if what.starts_with("change to") => {

@@ -5,6 +5,7 @@ use crate::runtime::cgroup::{Cgroup, Limit};
 use crate::runtime::fs::overlay::OverlaySpec;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::{Kinds, NsSet};
+use crate::runtime::security::Policy;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -175,10 +176,8 @@ pub struct ProcSpec {
     pub user: Option<String>,
     /// Further groups.
     pub additional_gids: Vec<u32>,
-    /// The capabilities it keeps, as a bit set; without it those of the caller.
-    pub capabilities: Option<u64>,
-    /// Whether it can gain no privileges by setuid programs.
-    pub no_new_privs: bool,
+    /// What it may do.
+    pub security: Policy,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// The host name of a fresh uts namespace.
@@ -215,8 +214,7 @@ impl ProcSpec {
             env: None,
             user: None,
             additional_gids: Vec::new(),
-            capabilities: None,
-            no_new_privs: false,
+            security: Policy::default(),
             rlimits: Vec::new(),
             hostname: None,
             tty: false,
@@ -248,6 +246,12 @@ impl ProcSpec {
             Some(Namespaces::Of(set)) => Some(set),
             _ => None,
         }
+    }
+
+    /// Whether its mounts are not the caller's, so that paths are another's to arrange.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.rootfs.is_some() || self.joined().is_some_and(|set| set.kinds.has("mount"))
     }
 
     /// Whether its processes end with the first of them: PID 1 of a namespace, its own or its set's.
