@@ -12,6 +12,7 @@
 )]
 
 mod root;
+mod terminal;
 
 use super::{Errno, seccomp, stage};
 use nix::sched::CloneFlags;
@@ -64,6 +65,11 @@ pub enum Op {
     NewSession,
     /// Make the terminal on standard input the controlling one.
     ControlTerminal,
+    /// Make a terminal of the new root's `/dev/pts`, owned by a user, hand its controlling side over a socket, and run on
+    /// it.
+    Terminal(OwnedFd, u32),
+    /// Make the file of a standard stream a user's, so that it can be opened by `/dev/stdout`.
+    Own(i32, u32),
     /// Change the propagation of `/` and of all below it; the flag is that of mount(2).
     Propagation(u64),
     /// Make a detached mount the root: attach it over `/` and pivot into it. The old root stays below, out of reach.
@@ -147,6 +153,11 @@ impl Op {
             Self::Unshare(kinds) => format!("unshare({})", show_kinds(*kinds)),
             Self::NewSession => "setsid()".into(),
             Self::ControlTerminal => "ioctl(0, TIOCSCTTY, 0)".into(),
+            Self::Terminal(socket, owner) => {
+                let socket = socket.as_raw_fd();
+                format!("openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), fchown({owner}), sendmsg({socket})")
+            }
+            Self::Own(fd, user) => format!("fchown({fd}, {user}, -1)"),
             Self::Propagation(flags) => format!("mount(NULL, \"/\", NULL, {flags:#x}, NULL)"),
             Self::Pivot(fd) => {
                 format!("move_mount({}, \"\", AT_FDCWD, \"/\") and pivot_root(\".\", \".\")", fd.as_raw_fd())
@@ -372,6 +383,7 @@ fn act_in_root(plan: &Plan, op: &Op, shared: &mut root::Shared) -> Outcome {
         Op::Freeze(path) => root::freeze(path),
         Op::Null(to) => root::null_at(*to, shared),
         Op::Enter(path) => root::enter(path),
+        Op::Terminal(socket, owner) => terminal::make(raw(socket), *owner),
         _ => act_last(plan, op),
     }
 }
@@ -398,6 +410,9 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::Filter(program, flags) => filter(program, *flags),
         Op::Chdir(path) => syscall(libc::SYS_chdir, [text(path), 0, 0, 0, 0, 0]),
         Op::Stdio(fd, to) => dup(fd, *to),
+        Op::Own(fd, user) => {
+            syscall(libc::SYS_fchown, [*fd as usize, *user as usize, u32::MAX as usize, 0, 0, 0])
+        }
         Op::IgnoreChildren => set_action(libc::SIGCHLD as usize, libc::SIG_IGN),
         Op::Clean => clean(plan),
         Op::Exec(programs) => exec(plan, programs),

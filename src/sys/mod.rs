@@ -13,6 +13,7 @@ pub mod holder;
 pub mod inode;
 pub mod mount;
 pub mod nsfd;
+pub mod passing;
 pub mod payload;
 pub mod process;
 mod raw;

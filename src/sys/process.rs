@@ -180,6 +180,14 @@ pub fn signal_number(name: &str) -> Option<i32> {
     Signal::from_str(&full).ok().map(|signal| signal as i32)
 }
 
+/// Has no process without `CAP_SYS_PTRACE` trace this one or look into its `/proc` folder, until its next exec.
+///
+/// # Errors
+/// The failed `prctl`.
+pub fn hide() -> Result<()> {
+    call("prctl", || "PR_SET_DUMPABLE, SUID_DUMP_DISABLE".into(), || nix::sys::prctl::set_dumpable(false))
+}
+
 /// An error of our own about a process, in the shape of a failed call.
 #[must_use]
 pub fn gone(pid: i32) -> SysError {

@@ -1,5 +1,6 @@
 //! Images and commands that want to get out: each is an attack that worked on some runtime.
 
+use crate::probe;
 use crate::support::{Ended, Run, code};
 use std::path::Path;
 
@@ -98,7 +99,7 @@ fn the_program_cannot_be_reached_from_inside() {
     let before = std::fs::read(me).unwrap();
     let overwrite = r#"
         printf '#!/proc/self/exe\n' >$R/self; chmod +x $R/self
-        printf '#!/bin/sh\nfor p in /proc/[0-9]*; do readlink $p/exe; (echo x >$p/exe) 2>/dev/null && echo WRITTEN; exec 9<$p/exe; (echo x >/proc/self/fd/9) 2>/dev/null && echo WRITTEN; done; true\n' >$R/write; chmod +x $R/write"#;
+        printf '#!/bin/sh\nfor p in /proc/[0-9]*; do readlink $p/exe; for f in $p/fd/*; do readlink $f; done; (echo x >$p/exe) 2>/dev/null && echo WRITTEN; exec 9<$p/exe; (echo x >/proc/self/fd/9) 2>/dev/null && echo WRITTEN; done; true\n' >$R/write; chmod +x $R/write"#;
     let call = r#"
         print(proc::exec(["/self"], o).code);
         print(proc::exec(["/proc/self/exe"], o).code);
@@ -107,7 +108,7 @@ fn the_program_cannot_be_reached_from_inside() {
         let inside = proc::spawn("while :; do /write; done", o);
         for i in 0..20 { print(proc::exec(["/self"], o).code); }
         inside.kill();
-        for line in inside.lines() { if line.contains("cshell") || line == "WRITTEN" { print(line); } }"#;
+        for line in inside.lines() { if line.contains("cshell") || line == "WRITTEN" || line.starts_with("/tmp") { print(line); } }"#;
     let run = run(overwrite, call);
     assert!(run.stderr.is_empty(), "{}", run.stderr);
     let name = me.file_name().unwrap().to_str().unwrap();
@@ -169,4 +170,82 @@ fn the_user_database_is_hostile() {
     let digits = "mkdir -p $R/etc; echo '1000:x:0:0::/:/bin/sh' >$R/etc/passwd";
     let run = run(digits, r#"o.user = "1000"; print(proc::exec("busybox id -u", o).stdout);"#);
     assert_eq!(run.stdout, "1000\n\n", "{}", run.stderr);
+}
+
+#[test]
+fn the_session_keyring_is_its_own() {
+    let path = probe().display().to_string();
+    let run = code(&format!(
+        r#"
+        let base = image::host(["sh"], #{{ include: ["{path}"] }});
+        print(proc::exec(["{path}", "keyring"]).stdout);
+        let o = #{{ rootfs: base, security: "default", seccomp: "unconfined" }};
+        print(proc::exec(["{path}", "keyring"], o).stdout);
+        print(proc::exec(["{path}", "keyring"], o).stdout);
+        "#
+    ))
+    .output();
+    let ids: std::collections::BTreeSet<&str> = run.stdout.split_whitespace().collect();
+    assert_eq!((ids.len(), run.stderr.as_str()), (3, ""), "{ids:?}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "script makes the terminal of the caller")]
+fn nothing_is_typed_into_the_callers_terminal() {
+    let path = probe().display().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let me = env!("CARGO_BIN_EXE_cshell");
+    for (level, answer) in [("default", "tiocsti EPERM"), ("none", "tiocsti OK")] {
+        let script = format!(
+            r#"proc::exec(["{path}", "tiocsti"], #{{ rootfs: image::host(["sh"], #{{ include: ["{path}"] }}), security: "{level}", input: "inherit", output: "inherit" }});"#
+        );
+        let file = dir.path().join("script.rhai");
+        std::fs::write(&file, script).unwrap();
+        let output = std::process::Command::new("script")
+            .args(["-qec", &format!("{me} {}", file.display()), "/dev/null"])
+            .env("CSHELL_RUN", dir.path().join("run"))
+            .env("CSHELL_ROOT", dir.path().join("root"))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(answer), "{level}: {text}");
+    }
+}
+
+#[test]
+fn a_terminal_is_made_inside() {
+    let out = |options: &str, script: &str| {
+        let run = code(&format!(
+            r#"
+            let o = #{{ rootfs: image::host(["sh", "busybox"]), security: "default", tty: true }};
+            {options}
+            print(proc::exec(`{script}`, o).stdout);
+            "#
+        ))
+        .output();
+        assert_eq!((run.ended, run.stderr.as_str()), (Ended::Exit(0), ""));
+        run.stdout.replace('\r', "")
+    };
+    let script = "busybox tty; echo one >/dev/tty; echo two >/dev/console; echo three >/dev/stdout; busybox stat -c '%t:%T %u' /dev/console; busybox ls -1 /dev/pts";
+    assert_eq!(out("", script), "/dev/pts/0\none\ntwo\nthree\n88:0 0\n0\nptmx\n\n");
+    assert_eq!(out(r#"o.user = "1000";"#, script), "/dev/pts/0\none\ntwo\nthree\n88:0 1000\n0\nptmx\n\n");
+    // Another one in the same set of namespaces has a /dev/pts of its own.
+    assert_eq!(out(r#"o.ns = ns::new(["pid", "mount"]);"#, "busybox tty"), "/dev/pts/0\n\n");
+}
+
+#[test]
+fn streams_can_be_opened_again_by_a_user() {
+    let run = code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", user: "1000" };
+        print(proc::exec("echo out >/dev/stdout; echo err >/dev/stderr; busybox stat -Lc %u /dev/stdin /dev/stdout", o).stdout);
+        "#,
+    )
+    .output();
+    assert_eq!(
+        (run.stdout.as_str(), run.stderr.as_str()),
+        ("out\n0\n1000\n\n", ""),
+        "the null device stays root's"
+    );
 }

@@ -26,7 +26,8 @@ pub struct Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", if self.allow { "allow" } else { "deny" }, self.entry())
+        let verb = if self.allow { "allow" } else { "deny" };
+        if self.is_all() { write!(f, "{verb} all") } else { write!(f, "{verb} {}", self.entry()) }
     }
 }
 

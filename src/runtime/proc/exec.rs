@@ -1,6 +1,6 @@
 //! `proc::exec` and `proc::spawn`: from what is asked to a running process.
 
-use crate::error::{CommandFailure, Error, ErrorKind, Result};
+use crate::error::{CommandFailure, Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::{self, Cgroup};
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
@@ -98,22 +98,23 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 /// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
-    if let Some(set) = spec.joined() {
-        set.alive(op)?;
-    }
+    let set = spec.joined();
+    set.map_or(Ok(()), |set| set.alive(op))?;
     let fresh = spec.fresh();
     let maps = fresh.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let env = plan::environment(spec);
-    let (streams, stdio) = Streams::open(op, spec)?;
-    let leads_group = !stdio.shares_terminal;
+    let (mut streams, stdio) = Streams::open(op, spec)?;
+    let leads_group = plan::leads_session(spec, &stdio);
     let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, own)).transpose()?;
+    if spec.security.is_confined() && set.is_some() {
+        hide(session, op)?;
+    }
     let guard = plan::Guard::of(op, &spec.security)?;
     let argv = spec.command.argv().iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?;
     let argv = if guard.has_stage() { stage::arguments(plan::programs(op, spec)?, argv) } else { argv };
     let steps = plan::steps(op, spec, maps.as_ref(), guard, stdio, tree)?;
     let group = birth_group(session, op, spec)?;
     let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();
-    let set = spec.joined();
     let with = |kind: &str| set.filter(|set| set.kinds.has(kind)).map(crate::runtime::ns::NsSet::pidfd);
     let command = spec.command.show();
     let expected = spec.security.is_confined().then(|| Expected::of(spec));
@@ -138,6 +139,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
             None => error,
         },
     )?;
+    streams.settle(op).map_err(|error| session.roll_back(vec![step], error))?;
     let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
     let (pid, pidfd) = (running.pid, running.pidfd);
@@ -155,6 +157,16 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         streams,
         started,
     }))
+}
+
+/// What is in a set of namespaces sees a process that joins it, and must not trace it, or read its descriptors, while that
+/// still is a part of this program (CVE-2016-9962). Without root it has no privileges that theirs do not include.
+fn hide(session: &Session, op: &'static str) -> Result<()> {
+    let hidden = session.fact("hidden", || match nix::unistd::geteuid().is_root() {
+        true => crate::sys::process::hide().context(op, "cannot keep others from tracing this program"),
+        false => Ok(()),
+    });
+    hidden.map(drop)
 }
 
 fn variable(op: &'static str, key: &[u8], value: &[u8]) -> Result<std::ffi::CString> {

@@ -12,7 +12,7 @@ use crate::runtime::security::policy::own_capabilities;
 use crate::runtime::security::seccomp::{Facts, Filter};
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::start::{Steps, duplicate};
-use crate::sys::child::Op;
+use crate::sys::child::{Op, Spot};
 use crate::sys::mount;
 use crate::sys::mount::Propagation;
 use rustix::fs::CWD;
@@ -25,15 +25,30 @@ use std::path::Path;
 /// The PATH of a process with a root of its own, where none is given: that of Docker.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The three standard streams of a child, and whether the first is its controlling terminal.
+/// The three standard streams of a child.
 #[derive(Debug)]
-pub struct Stdio {
+pub enum Stdio {
     /// What becomes descriptors 0, 1 and 2.
-    pub fds: [OwnedFd; 3],
-    /// Whether they are a terminal of its own.
-    pub tty: bool,
+    Files {
+        /// The descriptors.
+        fds: [OwnedFd; 3],
+        /// Which of them are pipes made for it alone.
+        own: [bool; 3],
+        /// Whether it stays on the caller's terminal.
+        shares_terminal: bool,
+    },
+    /// A terminal of its own, made by the caller.
+    Terminal([OwnedFd; 3]),
+    /// A terminal that it makes itself, in its root, and sends to this socket.
+    TerminalInside(OwnedFd),
+}
+
+impl Stdio {
     /// Whether it stays on the caller's terminal.
-    pub shares_terminal: bool,
+    #[must_use]
+    pub fn shares_terminal(&self) -> bool {
+        matches!(self, Self::Files { shares_terminal: true, .. })
+    }
 }
 
 /// A C string of `bytes`.
@@ -124,7 +139,10 @@ pub fn steps(
     let user = spec.user.as_deref().map(|text| user::find(op, tree.as_ref().map(AsFd::as_fd), text));
     let user = user.transpose()?;
     root(op, spec, tree, &mut steps)?;
-    streams(spec, stdio, &mut steps);
+    streams(spec, stdio, user.as_ref(), &mut steps);
+    steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
+    steps.push(Op::Wait, "wait for the ledger");
+    // As late as can be: with fewer privileges it can be traced by those that it joins (ptrace(2)).
     privileges(spec, maps, user.as_ref(), early, &mut steps);
     if let Some(cwd) = &spec.cwd {
         let path = c_string(op, cwd.as_os_str().as_bytes())?;
@@ -132,8 +150,8 @@ pub fn steps(
         let step = if spec.is_away() { Op::Enter(path) } else { Op::Chdir(path) };
         steps.push(step, format!("change to the working directory {}", cwd.display()));
     }
+    // Cleared by a change of user or capabilities (prctl(2)).
     steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
-    steps.push(Op::Wait, "wait for the ledger");
     steps.push(Op::Clean, "let go of descriptors and signals");
     let argv = spec.command.argv();
     let name = argv.first().map(Vec::as_slice).unwrap_or_default();
@@ -269,26 +287,60 @@ fn closed(op: &'static str, policy: &Policy, steps: &mut Steps) -> Result<()> {
     Ok(())
 }
 
-fn streams(spec: &ProcSpec, stdio: Stdio, steps: &mut Steps) {
-    let Stdio { fds, tty, shares_terminal } = stdio;
-    if !shares_terminal {
+fn streams(spec: &ProcSpec, stdio: Stdio, user: Option<&User>, steps: &mut Steps) {
+    if leads_session(spec, &stdio) {
         // Without a session of its own it could type into our terminal (TIOCSTI), and a timeout could not end what it
         // started: the session is also the process group that is signalled.
         steps.push(Op::NewSession, "lead a session of its own");
     }
-    let own_null = spec.security.is_confined() && spec.mounts.iter().any(|mount| mount.kind == "dev");
-    for (number, fd) in (0..).zip(fds) {
-        let null = if number == 0 { spec.stdin == Input::Null && !tty } else { spec.output == Output::Null };
-        let step = if null && own_null { Op::Null(number) } else { Op::Stdio(fd, number) };
-        steps.push(step, "set the standard streams");
-    }
-    if tty {
-        steps.push(Op::ControlTerminal, "take its terminal");
+    match stdio {
+        Stdio::Files { fds, own, .. } => files(spec, fds, own, user, steps),
+        Stdio::Terminal(fds) => {
+            for (number, fd) in (0..).zip(fds) {
+                steps.push(Op::Stdio(fd, number), "set the standard streams");
+            }
+            steps.push(Op::ControlTerminal, "take its terminal");
+        }
+        Stdio::TerminalInside(socket) => {
+            let console = Spot { dir: c"/dev".into(), name: c"console".into() };
+            steps.push(Op::Node(console, libc::S_IFREG | 0o600, 0), "make /dev/console");
+            let owner = user.map_or(u32::MAX, |user| user.uid);
+            steps.push(Op::Terminal(socket, owner), "make its terminal");
+        }
     }
     for limit in &spec.rlimits {
         let name = user::rlimit_name(limit.resource);
         steps.push(Op::Limit(limit.resource, limit.soft, limit.hard), format!("set the limit {name}"));
     }
+}
+
+/// Whether it leads a session of its own. A confined process always does, even with the caller's terminal as its input.
+#[must_use]
+pub fn leads_session(spec: &ProcSpec, stdio: &Stdio) -> bool {
+    spec.security.is_confined() || !stdio.shares_terminal()
+}
+
+fn files(spec: &ProcSpec, fds: [OwnedFd; 3], own: [bool; 3], user: Option<&User>, steps: &mut Steps) {
+    let own_null = has_own_dev(spec);
+    for (number, fd) in (0..).zip(fds) {
+        let null = if number == 0 { spec.stdin == Input::Null } else { spec.output == Output::Null };
+        let step = if null && own_null { Op::Null(number) } else { Op::Stdio(fd, number) };
+        steps.push(step, "set the standard streams");
+    }
+    // Nothing else is given away: not the null device, nor a file of the caller's.
+    let given = user.filter(|_| spec.security.is_confined());
+    for (number, _) in (0..).zip(own).filter(|(_, own)| *own) {
+        if let Some(user) = given {
+            steps.push(Op::Own(number, user.uid), "give it its pipes");
+        }
+    }
+}
+
+/// Whether a confined process has a `/dev` of its own, with devices that nobody else uses.
+#[must_use]
+pub fn has_own_dev(spec: &ProcSpec) -> bool {
+    let is_dev = |mount: &super::spec::Mount| mount.kind == "dev" && mount.target == Path::new("/dev");
+    spec.security.is_confined() && spec.mounts.iter().any(is_dev)
 }
 
 /// Ids and capabilities: the bounding set while there is the privilege to lower it, then ids, then the rest.

@@ -8,7 +8,7 @@
 //! CVE-2025-52565).
 
 use super::{AT_FDCWD, MountCall, Outcome, Spot, existing, syscall, text};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// `struct open_how` of openat2(2).
 #[repr(C)]
@@ -42,7 +42,7 @@ pub(super) struct Shared {
 }
 
 /// Opens what is at `path`, to be mounted on or entered.
-fn find(path: usize, flags: i32, no_links: bool) -> Outcome {
+pub(super) fn find(path: usize, flags: i32, no_links: bool) -> Outcome {
     let links = if no_links { libc::RESOLVE_NO_SYMLINKS } else { libc::RESOLVE_NO_MAGICLINKS };
     let flags = (libc::O_PATH | libc::O_CLOEXEC | flags) as u64;
     let how = How { flags, mode: 0, resolve: links };
@@ -50,8 +50,15 @@ fn find(path: usize, flags: i32, no_links: bool) -> Outcome {
     syscall(libc::SYS_openat2, [AT_FDCWD, path, how_at, size_of::<How>(), 0, 0])
 }
 
+/// Opens a file of the kernel's, which no link leads to.
+pub(super) fn open(path: &CStr, flags: i32) -> Outcome {
+    let how = How { flags: flags as u64, mode: 0, resolve: libc::RESOLVE_NO_SYMLINKS };
+    let how_at = (&raw const how).addr();
+    syscall(libc::SYS_openat2, [AT_FDCWD, path.as_ptr().addr(), how_at, size_of::<How>(), 0, 0])
+}
+
 /// Closing a descriptor of ours cannot fail in a way that matters.
-fn close(fd: usize) {
+pub(super) fn close(fd: usize) {
     let _ = syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0]);
 }
 
@@ -85,7 +92,7 @@ pub(super) fn link(target: &CString, spot: &Spot) -> Outcome {
     existing(at(spot, |dir, name| syscall(libc::SYS_symlinkat, [text(target), dir, name, 0, 0, 0])))
 }
 
-fn move_to(mount: usize, target: usize) -> Outcome {
+pub(super) fn move_to(mount: usize, target: usize) -> Outcome {
     let empty = c"".as_ptr().addr();
     syscall(libc::SYS_move_mount, [mount, empty, target, empty, MOVE_EMPTY, 0])
 }
@@ -133,7 +140,7 @@ fn configure(context: usize, call: &MountCall) -> Outcome {
 }
 
 /// A detached copy of what is mounted, or lies, at a descriptor.
-fn copy(fd: usize, recursive: usize) -> Outcome {
+pub(super) fn copy(fd: usize, recursive: usize) -> Outcome {
     let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as usize | recursive;
     syscall(libc::SYS_open_tree, [fd, c"".as_ptr().addr(), flags, 0, 0, 0])
 }
@@ -251,10 +258,7 @@ pub(super) fn null_at(number: i32, shared: &mut Shared) -> Outcome {
 fn open_null(shared: &mut Shared) -> Outcome {
     // Looked at before it is opened, for what opening alone does, and after, for what the name leads to by then.
     null(shared)?;
-    let flags = (libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOCTTY) as u64;
-    let how = How { flags, mode: 0, resolve: libc::RESOLVE_NO_SYMLINKS };
-    let (path, how_at) = (c"/dev/null".as_ptr().addr(), (&raw const how).addr());
-    let opened = syscall(libc::SYS_openat2, [AT_FDCWD, path, how_at, size_of::<How>(), 0, 0])?;
+    let opened = open(c"/dev/null", libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOCTTY)?;
     match is_null(opened) {
         Ok(true) => Ok(opened),
         other => {
