@@ -154,7 +154,7 @@ fn commands() {
     );
     refused(
         "proc::exec(\"true\", #{ seccomp: \"defualt\" })",
-        "proc::exec: `seccomp` must be \"default\", \"strict\", \"unconfined\", the path of a profile, or a profile as a map, not the text \"defualt\"",
+        "proc::exec: `seccomp` must be \"default\", \"strict\", \"unconfined\", \"record\", the path of a profile, or a profile as a map, not the text \"defualt\"",
         "",
         1,
     );

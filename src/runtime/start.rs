@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::object::Object;
+use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
 use crate::sys::clone::{Child, Failure, Place, Said};
@@ -71,6 +72,8 @@ pub struct Running {
     pub pid: i32,
     /// The descriptor that refers to it.
     pub pidfd: OwnedFd,
+    /// What notes its system calls, if its filter asks for that.
+    pub recorder: Option<Recorder>,
 }
 
 /// A start that failed in the child: which step, and with what.
@@ -132,13 +135,18 @@ fn act(
         let_go(op, &child)?;
         said = listen(op, &mut child)?;
     }
+    let mut recorder = None;
+    if let Said::Listens(number) = said {
+        recorder = Some(Recorder::begin(op, &child.pidfd, number)?);
+        said = listen(op, &mut child)?;
+    }
     if let Said::Failed(failure) = said {
         return Err(explain(step_failure(failure, &texts, &what)));
     }
     let pidfd =
         child.into_pidfd().ok_or_else(|| Error::new(ErrorKind::Internal, op, "the child has not exec'ed"))?;
     let effect = format!("process {pid}, started at tick {start_time}");
-    Ok(Done { value: Running { pid, pidfd }, object, effect })
+    Ok(Done { value: Running { pid, pidfd, recorder }, object, effect })
 }
 
 fn step_failure(failure: Failure, texts: &[String], what: &[String]) -> StepFailure {

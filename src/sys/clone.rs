@@ -210,6 +210,8 @@ pub enum Said {
     Running,
     /// It is in its last stage, and waits to be let go.
     Ready,
+    /// Its filter asks whoever listens on its descriptor of this number; it waits for that at its next call.
+    Listens(i32),
     /// It could not go on, and has ended.
     Failed(Failure),
 }
@@ -251,6 +253,7 @@ impl Child {
             // Closed by exec or by the child's end: it no longer reads the plan or stands on the stack.
             _ if have < message.len() => Said::Running,
             stage::READY => Said::Ready,
+            stage::LISTENER => Said::Listens(number(errno)),
             word => {
                 let place = match word {
                     stage::FILTER => Place::Filter,

@@ -7,7 +7,8 @@
 //!
 //! 1. says `[READY, 0]` on descriptor 3 and waits for a byte on descriptor 4; ends quietly when there is none;
 //! 2. makes both close at exec;
-//! 3. installs the filter, if there is one; says `[FILTER, errno]` when the kernel refuses it;
+//! 3. installs the filter, if there is one; says `[FILTER, errno]` when the kernel refuses it, and `[LISTENER, fd]` when it
+//!    is one that asks a supervisor;
 //! 4. runs the first program that exists of those that stand before an empty argument, with the arguments behind it; says
 //!    `[EXEC, errno]` when none runs.
 #![expect(unsafe_code, reason = "a few instructions of machine code, and the two symbols around them")]
@@ -22,6 +23,8 @@ pub const READY: i32 = -2;
 pub const FILTER: i32 = -3;
 /// No program could be run.
 pub const EXEC: i32 = -4;
+/// The filter asks whoever listens on the descriptor of this number.
+pub const LISTENER: i32 = -5;
 /// The descriptor that it reports on.
 pub(super) const REPORT: usize = 3;
 /// The descriptor that it waits on.
@@ -76,10 +79,13 @@ std::arch::global_asm!(
     "test rax, rax",
     "jz 3f",
     "mov rdx, rax",
+    "mov esi, -5", // LISTENER
+    "jg 7f",
     "neg edx",
     "mov esi, -3", // FILTER
     "call 8f",
     "jmp 9f",
+    "7: call 8f",
     "3: mov ebx, 2", // ENOENT, unless one is worse
     "4: mov rdi, [r13]",
     "add r13, 8",

@@ -156,3 +156,58 @@ fn any_process_is_explained() {
     );
     assert_eq!(told, "0\ntrue\ntrue\ntrue\nnot_found\ninvalid_argument\n");
 }
+
+#[test]
+fn a_profile_is_recorded_from_a_run() {
+    code(
+        r#"
+        let base = image::host(["sh", "busybox"]);
+        let o = #{ rootfs: base, security: "default", seccomp: "record" };
+        let r = proc::exec("busybox ls / >/dev/null; echo ran", o);
+        print(r.stdout);
+        let p = r.seccomp_profile;
+        print(p.syscalls[0].names.contains("getdents64"));
+        o.seccomp = p; o.check = false;
+        print(proc::exec("busybox ls / >/dev/null; echo ran", o).stdout);
+        print(proc::exec("busybox mkdir /tmp/x", o).stderr);
+        print(proc::exec("true", #{ rootfs: base, security: "default" }).seccomp_profile);
+        // What outlives the command does not keep the record open.
+        print(proc::exec("busybox sleep 1000 & echo over", #{ rootfs: base, security: "default", seccomp: "record", ns: ["mount"] }).stdout);
+        try { proc::exec("true", #{ seccomp: "record" }) } catch (e) { print(e.hint) }
+        try { proc::spawn("true", #{ seccomp: "record", no_new_privs: true }) } catch (e) { print(e.hint) }
+        "#,
+    )
+    .stdout(
+        r#"
+        ran
+
+        true
+        ran
+
+        mkdir: can't create directory '/tmp/x': Operation not permitted
+
+
+        over
+
+        add no_new_privs: true, or security: "default"
+        use proc::exec, and .seccomp_profile of its result
+        "#,
+    )
+    .check();
+}
+
+#[test]
+fn landlock_holds_even_root() {
+    code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", check: false, landlock: #{ read: ["/"], write: ["/tmp", "/dev/null"] }, mounts: ["tmp"] };
+        print(proc::exec("echo x >/tmp/x && busybox cat /tmp/x; echo x >/x; busybox mkdir /y; echo x >/dev/null && echo null", o).inspect().stdout);
+        print(proc::exec("echo x >/x", o).stderr.contains("Permission denied"));
+        o.landlock = #{ read: ["/bin", "/lib", "/lib64", "/usr"] };
+        print(proc::exec("busybox ls /etc", o).stderr.contains("Permission denied"));
+        try { proc::exec("true", #{ landlock: #{} }) } catch (e) { print(e.message) }
+        "#,
+    )
+    .stdout("x\nnull\n\ntrue\ntrue\nproc::exec: `landlock` allows nothing: not even the command could be run\n")
+    .check();
+}

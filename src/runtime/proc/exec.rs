@@ -9,7 +9,7 @@ use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
 use crate::runtime::security::confirm::Expected;
-use crate::runtime::security::ground;
+use crate::runtime::security::{SeccompChoice, ground};
 use crate::runtime::session::{HandleId, Session, StepId};
 use crate::runtime::start::{self, Confirm, Start, StepFailure};
 use crate::runtime::{cancel, units};
@@ -85,6 +85,11 @@ fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Proces
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
     let mut own = Vec::new();
     const OP: &str = "proc::spawn";
+    if spec.security.seccomp == SeccompChoice::Record {
+        let error =
+            Error::new(ErrorKind::InvalidArgument, OP, "seccomp: \"record\" waits for the end of the run");
+        return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
+    }
     let started = prepared(session, OP, spec, &mut own).and_then(|spec| launch(session, OP, &spec, &mut own));
     match started {
         Ok(process) => {
@@ -142,7 +147,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     streams.settle(op).map_err(|error| session.roll_back(vec![step], error))?;
     let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
-    let (pid, pidfd) = (running.pid, running.pidfd);
+    let start::Running { pid, pidfd, recorder } = running;
     Ok(Process::new(Parts {
         op,
         pid,
@@ -156,6 +161,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         own_peak: crate::sys::process::own_memory_peak(),
         streams,
         started,
+        recorder,
     }))
 }
 

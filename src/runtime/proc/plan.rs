@@ -7,9 +7,9 @@ use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
 use crate::runtime::proc::spec::{Input, Namespaces, Output, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
-use crate::runtime::security::Policy;
 use crate::runtime::security::policy::own_capabilities;
-use crate::runtime::security::seccomp::{Facts, Filter};
+use crate::runtime::security::seccomp::{Facts, Filter, record};
+use crate::runtime::security::{Policy, SeccompChoice};
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::start::{Steps, duplicate};
 use crate::sys::child::{Op, Spot};
@@ -20,7 +20,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The PATH of a process with a root of its own, where none is given: that of Docker.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -143,7 +143,7 @@ pub fn steps(
     steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
     steps.push(Op::Wait, "wait for the ledger");
     // As late as can be: with fewer privileges it can be traced by those that it joins (ptrace(2)).
-    privileges(spec, maps, user.as_ref(), early, &mut steps);
+    privileges(op, spec, maps, user.as_ref(), early, &mut steps)?;
     if let Some(cwd) = &spec.cwd {
         let path = c_string(op, cwd.as_os_str().as_bytes())?;
         // A root of its own has links of its own, and this process still holds descriptors of the host.
@@ -345,13 +345,20 @@ pub fn has_own_dev(spec: &ProcSpec) -> bool {
 
 /// Ids and capabilities: the bounding set while there is the privilege to lower it, then ids, then the rest.
 fn privileges(
+    op: &'static str,
     spec: &ProcSpec,
     maps: Option<&IdMaps>,
     user: Option<&User>,
     early: Option<Filter>,
     steps: &mut Steps,
-) {
+) -> Result<()> {
     let policy = &spec.security;
+    if let Some(landlock) = &policy.landlock {
+        let (handled, paths) = landlock.rules(op)?;
+        let path = |(path, access): (PathBuf, u64)| Ok((c_string(op, path.as_os_str().as_bytes())?, access));
+        let paths = paths.into_iter().map(path).collect::<Result<_>>()?;
+        steps.push(Op::Landlock(handled, paths), "restrict its files by Landlock");
+    }
     if policy.new_keyring {
         steps.push(Op::NewKeyring, "join a keyring of its own");
     }
@@ -384,6 +391,7 @@ fn privileges(
     if policy.no_new_privs {
         steps.push(Op::NoNewPrivs, "give up new privileges");
     }
+    Ok(())
 }
 
 /// What keeps system calls out, and when it is put in force.
@@ -406,7 +414,10 @@ impl Guard {
             kernel: mount::kernel_version(),
         };
         let profile = policy.seccomp.profile(op)?;
-        let filter = profile.map(|profile| Filter::compile(op, &profile, facts)).transpose()?;
+        let filter = match policy.seccomp {
+            SeccompChoice::Record => Some(record::filter()),
+            _ => profile.map(|profile| Filter::compile(op, &profile, facts)).transpose()?,
+        };
         let (late, early) = if policy.no_new_privs { (filter, None) } else { (None, filter) };
         let stage = if late.is_some() || policy.is_confined() {
             let made =

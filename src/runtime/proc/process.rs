@@ -3,6 +3,8 @@
 use crate::error::{CommandFailure, Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::proc::io::Streams;
+use crate::runtime::security::seccomp::Profile;
+use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Handle, Session, StepId};
 use crate::runtime::{cancel, units};
 use crate::sys::process::{self as sysproc, Exit, Usage};
@@ -68,6 +70,8 @@ pub struct Outcome {
     pub memory_peak: Option<u64>,
     /// The greatest number of processes in its group, where the kernel counts that.
     pub pids_peak: Option<u64>,
+    /// The profile of its system calls, when they were noted.
+    pub seccomp_profile: Option<Profile>,
 }
 
 impl Outcome {
@@ -112,6 +116,7 @@ pub struct Process {
     own_peak: u64,
     started: Instant,
     streams: RefCell<Streams>,
+    recorder: RefCell<Option<Recorder>>,
     ending: Cell<Option<Ending>>,
     /// Whether a SIGKILL of ours reached it before anything else had killed it.
     killed_by_us: Cell<bool>,
@@ -133,6 +138,7 @@ pub(super) struct Parts {
     pub(super) own_peak: u64,
     pub(super) streams: Streams,
     pub(super) started: Instant,
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl Process {
@@ -150,6 +156,7 @@ impl Process {
             own_peak,
             streams,
             started,
+            recorder,
         } = parts;
         Self {
             pid,
@@ -164,6 +171,7 @@ impl Process {
             own_peak,
             started,
             streams: RefCell::new(streams),
+            recorder: RefCell::new(recorder),
             ending: Cell::new(None),
             killed_by_us: Cell::new(false),
             outcome: RefCell::new(None),
@@ -457,6 +465,7 @@ impl Process {
             wall: self.started.elapsed(),
             memory_peak: group_peak.or(own),
             pids_peak: self.cgroup.as_ref().and_then(|group| group.pids_peak()),
+            seccomp_profile: self.recorder.take().map(|recorder| recorder.end(self.op)).transpose()?,
         });
         session.ended(self.step, &format!("ended: {}", show(&outcome)))?;
         self.outcome.replace(Some(outcome.clone()));

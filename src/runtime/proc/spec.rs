@@ -5,7 +5,7 @@ use crate::runtime::cgroup::{Cgroup, Limit};
 use crate::runtime::fs::overlay::OverlaySpec;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::{Kinds, NsSet};
-use crate::runtime::security::Policy;
+use crate::runtime::security::{Policy, SeccompChoice};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -304,6 +304,10 @@ impl ProcSpec {
         }
         if self.output_max == 0 {
             return invalid("output_max: 0 would keep nothing; use output: \"null\"");
+        }
+        if self.security.seccomp == SeccompChoice::Record && !self.security.no_new_privs {
+            let error = Error::new(ErrorKind::InvalidArgument, op, "seccomp: \"record\" needs no_new_privs");
+            return Err(error.hint("add no_new_privs: true, or security: \"default\""));
         }
         if let (Some(_), Some(cwd)) = (&self.rootfs, &self.cwd)
             && !cwd.is_absolute()

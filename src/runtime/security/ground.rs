@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::runtime::cgroup::{self, Limit};
 use crate::runtime::ns::Kinds;
 use crate::runtime::proc::spec::{Mount, Namespaces, ProcSpec, Rlimit};
-use crate::runtime::security::policy::own_capabilities;
+use crate::runtime::security::policy::{Level, own_capabilities};
 use crate::runtime::session::Session;
 
 /// The namespaces of a confined process where none are named. A user namespace has to be asked for: it needs ids.
@@ -78,6 +78,10 @@ fn mounts(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Result<()
         );
     }
     base.retain(|mount| !spec.mounts.iter().any(|asked| asked.target == mount.target));
+    // What was asked to be mounted may be used as it is mounted.
+    if let (Some(landlock), Level::Strict) = (&mut spec.security.landlock, spec.security.level) {
+        landlock.write.extend(spec.mounts.iter().map(|mount| mount.target.clone()));
+    }
     base.append(&mut spec.mounts);
     spec.mounts = base;
     Ok(())

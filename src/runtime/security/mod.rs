@@ -8,8 +8,10 @@ pub mod caps;
 pub mod confirm;
 pub mod facts;
 pub mod ground;
+pub mod landlock;
 pub mod policy;
 pub mod seccomp;
 
 pub use facts::Facts;
+pub use landlock::Landlock;
 pub use policy::{Level, Opened, Policy, SeccompChoice};

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::devices::Rule;
 use crate::runtime::proc::spec::Rlimit;
 use crate::runtime::security::caps;
+use crate::runtime::security::landlock::{self, Landlock};
 use crate::runtime::security::seccomp::Profile;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
@@ -55,6 +56,8 @@ pub enum SeccompChoice {
     Strict,
     /// As this one says.
     Profile(Rc<Profile>),
+    /// All are made, and noted.
+    Record,
 }
 
 /// What the default profile allows and programs seldom need: tracing, other processes' memory, personalities, old
@@ -93,7 +96,7 @@ impl SeccompChoice {
     /// None for those of this program.
     pub fn profile(&self, op: &'static str) -> Result<Option<Rc<Profile>>> {
         match self {
-            Self::Unconfined => Ok(None),
+            Self::Unconfined | Self::Record => Ok(None),
             Self::Profile(profile) => Ok(Some(profile.clone())),
             Self::Default => Profile::default_profile(op).map(|profile| Some(Rc::new(profile))),
             Self::Strict => {
@@ -113,6 +116,7 @@ impl SeccompChoice {
             Self::Default => "default",
             Self::Strict => "strict",
             Self::Profile(_) => "custom",
+            Self::Record => "record",
         }
     }
 }
@@ -144,6 +148,8 @@ pub struct Policy {
     pub oom_score_adj: Option<i32>,
     /// The AppArmor profile it changes to.
     pub apparmor: Option<String>,
+    /// What it may read and write, whatever modes and privileges say.
+    pub landlock: Option<Landlock>,
 }
 
 /// What an option map says about the policy; what it does not say is as the level has it.
@@ -171,6 +177,8 @@ pub struct Opened {
     pub oom_score_adj: Option<i32>,
     /// See [`Policy`].
     pub apparmor: Option<String>,
+    /// See [`Policy`].
+    pub landlock: Option<Landlock>,
 }
 
 /// Docker's list today (moby, `oci.DefaultLinuxSpec`) with podman's.
@@ -258,6 +266,10 @@ impl Policy {
                 capabilities: Some(0),
                 seccomp: SeccompChoice::Strict,
                 readonly_root: true,
+                landlock: landlock::version().map(|_| Landlock {
+                    read: vec!["/".into()],
+                    write: paths(&["/dev", "/proc", "/tmp", "/run", "/var/tmp"]),
+                }),
                 ..closed()
             },
         }
@@ -292,6 +304,7 @@ impl Policy {
             readonly_root: opened.readonly_root.unwrap_or(base.readonly_root),
             oom_score_adj: opened.oom_score_adj.or(base.oom_score_adj),
             apparmor: opened.apparmor.or(base.apparmor),
+            landlock: opened.landlock.or(base.landlock),
             level: base.level,
             new_keyring: base.new_keyring,
             devices: base.devices,
@@ -333,6 +346,7 @@ impl Policy {
             "devices": self.devices.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "oom_score_adj": self.oom_score_adj,
             "apparmor": self.apparmor,
+            "landlock": self.landlock.as_ref().map(|rules| json!({ "read": rules.read, "write": rules.write })),
         })
     }
 

@@ -6,6 +6,7 @@ use crate::runtime::ns::NsSet;
 use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
 use crate::runtime::security::Policy;
+use crate::runtime::security::seccomp::Profile;
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of};
@@ -98,6 +99,8 @@ natives! {
     /// `()` is what nothing counts: without a memory limit `memory_peak` is known only where it is above this program's own,
     /// because the kernel counts the memory that a process starts in.
     get "ExecResult.usage"(result: ExecResult) -> serde_json::Value = usage;
+    /// The profile that allows the system calls it made and no others, after `seccomp: "record"`; else `()`.
+    get "ExecResult.seccomp_profile"(result: ExecResult) -> Option<serde_json::Value> = seccomp_profile;
     /// The lines of `stdout`.
     method "ExecResult.lines"(result: ExecResult) -> Vec<String> = result_lines;
     /// All of it as a map.
@@ -280,7 +283,7 @@ const EXEC: Options = Options {
             "security",
             "text",
             "\"none\"",
-            "\"default\", \"strict\" or \"none\": what it may do, see security::policy; the next nine open or close a part.",
+            "\"default\", \"strict\" or \"none\": what it may do, see security::policy; the next ten open or close a part.",
         ),
         Key::new(
             "capabilities",
@@ -295,13 +298,15 @@ const EXEC: Options = Options {
             "seccomp",
             "text or map",
             "\"unconfined\"",
-            "Which system calls it can make: \"default\", \"strict\", \"unconfined\", a path, or a profile as OCI has it.",
+            "Which system calls it can make: \"default\", \"strict\", \"unconfined\", a path, a profile as OCI has it; \"record\" notes them.",
         ),
         Key::new("masked_paths", "list of paths", "none", "What it does not see."),
         Key::new("readonly_paths", "list of paths", "none", "What it cannot change."),
         Key::new("readonly_root", "true or false", "false", "Whether it cannot change its root."),
         Key::new("oom_score_adj", "number", "the caller's", "How readily it is ended when memory runs out, -1000 to 1000."),
         Key::new("apparmor", "text", "the caller's", "The AppArmor profile it changes to."),
+        Key::new("landlock", "map", "none", "What it may read and write, whatever modes say: #{read: [\"/\"], write: [\"/tmp\"]}.")
+            .map(&super::security::LANDLOCK),
         Key::new(
             "rlimits",
             "map",
@@ -563,6 +568,10 @@ fn usage(_: &Call<'_>, result: ExecResult) -> Result<serde_json::Value> {
         "memory_peak": result.0.memory_peak,
         "pids_peak": result.0.pids_peak,
     }))
+}
+
+fn seccomp_profile(_: &Call<'_>, result: ExecResult) -> Result<Option<serde_json::Value>> {
+    Ok(result.0.seccomp_profile.as_ref().map(Profile::to_json))
 }
 
 fn result_lines(_: &Call<'_>, result: ExecResult) -> Result<Vec<String>> {

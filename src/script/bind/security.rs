@@ -1,15 +1,15 @@
 //! `security`: what a process may do, and what is in force.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::runtime::proc::Process;
 use crate::runtime::security::seccomp::Profile;
-use crate::runtime::security::{Facts, Level, Opened, Policy, SeccompChoice, audit, caps};
+use crate::runtime::security::{Facts, Landlock, Level, Opened, Policy, SeccompChoice, audit, caps};
 use crate::script::bind::proc::Spec;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty};
 use crate::script::handle::Open;
 use crate::script::native::natives;
-use crate::script::options::Opts;
+use crate::script::options::{FromOptions, Key, Options, Opts};
 use crate::script::returned::to_json;
 use rhai::Dynamic;
 use serde_json::Value;
@@ -23,7 +23,7 @@ natives! {
     /// The policy that these options of `proc::exec` ask for, as a map: what `security: "default"` means, for one.
     ///
     /// Keys: `level capabilities no_new_privs seccomp masked_paths readonly_paths readonly_root new_keyring devices
-    /// oom_score_adj apparmor`. Nothing is started.
+    /// oom_score_adj apparmor landlock`. Nothing is started.
     fn "security::policy"(options: OrEmpty<Spec>) -> Value = policy;
     /// In what the policy of these options of `proc::exec` differs from `security: "default"`, a line each.
     ///
@@ -49,7 +49,8 @@ pub struct Seccomp(SeccompChoice);
 
 impl FromScript for Seccomp {
     fn expected() -> String {
-        "\"default\", \"strict\", \"unconfined\", the path of a profile, or a profile as a map".into()
+        "\"default\", \"strict\", \"unconfined\", \"record\", the path of a profile, or a profile as a map"
+            .into()
     }
     fn accepts(value: &Dynamic) -> bool {
         value.is_string() || value.is_map()
@@ -65,6 +66,7 @@ impl FromScript for Seccomp {
             "default" => SeccompChoice::Default,
             "strict" => SeccompChoice::Strict,
             "unconfined" => SeccompChoice::Unconfined,
+            "record" => SeccompChoice::Record,
             path if path.contains('/') || has_ending(path) => {
                 SeccompChoice::Profile(Rc::new(Profile::read(op, Path::new(path))?))
             }
@@ -76,6 +78,34 @@ impl FromScript for Seccomp {
 
 fn has_ending(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|ending| ending == "json")
+}
+
+/// The keys of `landlock`.
+pub const LANDLOCK: Options = Options {
+    of: "landlock",
+    open: None,
+    keys: &[
+        Key::new("read", "list of paths", "none", "What it may read and execute, with all below."),
+        Key::new(
+            "write",
+            "list of paths",
+            "none",
+            "What it may read, execute, write, make and remove, with all below.",
+        ),
+    ],
+};
+
+impl FromOptions for Landlock {
+    const OPTIONS: &'static Options = &LANDLOCK;
+
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        let read = absolute(opts, "read")?.unwrap_or_default();
+        let write = absolute(opts, "write")?.unwrap_or_default();
+        if read.is_empty() && write.is_empty() {
+            return Err(opts.at().wrong("allows nothing: not even the command could be run"));
+        }
+        Ok(Self { read, write })
+    }
 }
 
 /// The policy of the options of a start.
@@ -106,6 +136,7 @@ pub fn read(opts: &mut Opts<'_, '_>) -> Result<Policy> {
         readonly_root: opts.take("readonly_root")?,
         oom_score_adj: opts.take("oom_score_adj")?,
         apparmor: opts.take("apparmor")?,
+        landlock: opts.take("landlock")?,
     };
     Policy::resolve(op, opened)
 }
@@ -130,10 +161,7 @@ fn diff(_: &Call<'_>, options: OrEmpty<Spec>) -> Result<Vec<String>> {
 }
 
 fn seccomp_profile(call: &Call<'_>) -> Result<Value> {
-    let profile = Profile::default_profile(call.op())?;
-    serde_json::to_value(profile).map_err(|source| {
-        Error::new(ErrorKind::Internal, call.op(), "cannot show the profile").caused_by(source)
-    })
+    Profile::default_profile(call.op()).map(|profile| profile.to_json())
 }
 
 fn of(call: &Call<'_>, pid: i32) -> Result<Value> {

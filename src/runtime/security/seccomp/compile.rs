@@ -68,12 +68,29 @@ impl Filter {
 
 /// A kind of program: how the kernel names it, how profiles do, and its calls.
 #[derive(Clone, Copy, Debug)]
-struct Arch {
-    audit: u32,
+pub(super) struct Arch {
+    pub(super) audit: u32,
     name: &'static str,
     go: &'static str,
-    number: fn(&str) -> Option<u32>,
+    pub(super) number: fn(&str) -> Option<u32>,
+    spelled: fn(usize) -> Option<&'static str>,
     all: fn() -> Vec<u32>,
+}
+
+/// The kind of program of this name.
+pub(super) fn arch_of(name: &str) -> Option<Arch> {
+    ARCHES.into_iter().find(|arch| arch.name == name)
+}
+
+/// The name of a kind of program, by the kernel's number.
+pub(super) fn kind_of(audit: u32) -> Option<&'static str> {
+    ARCHES.iter().find(|arch| arch.audit == audit).map(|arch| arch.name)
+}
+
+/// The name of a call.
+pub(super) fn name_of(audit: u32, number: i32) -> Option<String> {
+    let arch = ARCHES.iter().find(|arch| arch.audit == audit)?;
+    (arch.spelled)(usize::try_from(number).ok()?).map(str::to_owned)
 }
 
 const ARCHES: [Arch; 2] = [
@@ -82,6 +99,7 @@ const ARCHES: [Arch; 2] = [
         name: "SCMP_ARCH_X86_64",
         go: "amd64",
         number: |name| name.parse::<x86_64::Sysno>().ok().and_then(|call| u32::try_from(call.id()).ok()),
+        spelled: |number| x86_64::Sysno::new(number).map(|call| call.name()),
         all: || x86_64::Sysno::iter().filter_map(|call| u32::try_from(call.id()).ok()).collect(),
     },
     Arch {
@@ -89,6 +107,7 @@ const ARCHES: [Arch; 2] = [
         name: "SCMP_ARCH_X86",
         go: "x86",
         number: |name| name.parse::<x86::Sysno>().ok().and_then(|call| u32::try_from(call.id()).ok()),
+        spelled: |number| x86::Sysno::new(number).map(|call| call.name()),
         all: || x86::Sysno::iter().filter_map(|call| u32::try_from(call.id()).ok()).collect(),
     },
 ];

@@ -6,6 +6,7 @@
 mod assemble;
 mod compile;
 pub mod profile;
+pub mod record;
 
 pub use compile::{Facts, Filter};
 pub use profile::Profile;

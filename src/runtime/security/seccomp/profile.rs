@@ -216,6 +216,13 @@ impl Profile {
         Self::parse(op, &text).map_err(|error| error.path(path))
     }
 
+    /// The document.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        // Maps of text and numbers alone: nothing in it could fail.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     fn check(&self, op: &'static str) -> Result<()> {
         let invalid = |what: String| Error::new(ErrorKind::InvalidArgument, op, format!("seccomp: {what}"));
         let actions = self.syscalls.iter().map(|rule| rule.action).chain([self.default_action]);
