@@ -249,3 +249,28 @@ fn streams_can_be_opened_again_by_a_user() {
         "the null device stays root's"
     );
 }
+
+#[test]
+fn a_volume_that_changes_while_it_is_mounted() {
+    // CVE-2021-30465: a container swaps a folder of a shared volume for a link while another one is started on it.
+    let prepare = "mkdir -p $R/v $R/data; mkdir -p $R/../v-shared; mkdir $R/../data-shared; echo inside >$R/../data-shared/file";
+    let call = r#"
+        let volume = #{ type: "bind", source: root.merged + "/../v-shared", target: "/v" };
+        let other = fs::overlay(base);
+        let swaps = proc::spawn("while :; do busybox rm -rf /v/x; busybox ln -s / /v/x; busybox rm -f /v/x; busybox mkdir /v/x; done", #{ rootfs: other, security: "default", mounts: [volume] });
+        let data = #{ type: "bind", source: root.merged + "/../data-shared", target: "/v/x" };
+        let met = #{};
+        for i in 0..25 {
+            try {
+                let r = proc::exec("busybox ls /v/x", #{ rootfs: base, security: "default", mounts: [volume, data], check: false });
+                met[r.stdout] = true;
+            } catch (e) { met[e.code] = true; }
+        }
+        swaps.kill();
+        for seen in met.keys() { print(seen); }"#;
+    let run = run(prepare, call);
+    assert!(run.stderr.is_empty(), "{}", run.stderr);
+    // The folder that was mounted, nothing, or the container's own root; the host's has a folder that no image has.
+    assert!(run.stdout.contains("file"), "it was never mounted: {}", run.stdout);
+    assert!(!run.stdout.lines().any(|line| line == "boot" || line == "home"), "{}", run.stdout);
+}

@@ -214,6 +214,7 @@ static void files(void)
 static void processes(void)
 {
 	TRY("ptrace_init", getpid() == 1 ? (errno = ESRCH, -1) : ptrace(PTRACE_ATTACH, getppid(), 0, 0));
+	TRY("root_of_init", access("/proc/1/root/dev", F_OK));
 	TRY("ptrace_me", ptrace(PTRACE_TRACEME, 0, 0, 0));
 	TRY("kill_others", kill(30000, 0));
 	TRY("setuid_root", setuid(0));

@@ -67,7 +67,7 @@ pub fn c_string(op: &'static str, bytes: &[u8]) -> Result<CString> {
 pub fn environment(spec: &ProcSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
     match &spec.env {
         Some(env) => env.clone(),
-        None if spec.rootfs.is_none() => {
+        None if spec.rootfs.is_none() && !spec.security.is_confined() => {
             let own = std::env::vars_os();
             own.map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
         }
@@ -366,17 +366,8 @@ fn privileges(
         steps.push(Op::BoundingSet(set), "lower the bounding set");
         steps.push(Op::KeepCapabilities, "keep capabilities across the change of user");
     }
-    let groups = user.map(|user| [&user.groups[..], &spec.additional_gids[..]].concat());
-    match (groups, maps) {
-        (Some(groups), _) => steps.push(Op::Groups(groups), "set the groups"),
-        (None, None) if !spec.additional_gids.is_empty() => {
-            steps.push(Op::Groups(spec.additional_gids.clone()), "set the groups");
-        }
-        // A confined process has none of the caller's groups.
-        (None, None) if policy.is_confined() && spec.rootfs.is_some() => {
-            steps.push(Op::Groups(Vec::new()), "set the groups");
-        }
-        _ => {}
+    if let Some(groups) = groups(spec, maps, user) {
+        steps.push(Op::Groups(groups), "set the groups");
     }
     if let Some(user) = user {
         steps.push(Op::Gid(user.gid), format!("become group {}", user.gid));
@@ -392,6 +383,20 @@ fn privileges(
         steps.push(Op::NoNewPrivs, "give up new privileges");
     }
     Ok(())
+}
+
+/// The further groups it is given: exactly those that are asked for. Without any, a confined process has none, where it may
+/// let go of the caller's (user_namespaces(7), setgroups).
+fn groups(spec: &ProcSpec, maps: Option<&IdMaps>, user: Option<&User>) -> Option<Vec<u32>> {
+    if let Some(user) = user {
+        return Some([&user.groups[..], &spec.additional_gids[..]].concat());
+    }
+    if maps.is_none() && !spec.additional_gids.is_empty() {
+        return Some(spec.additional_gids.clone());
+    }
+    let may = nix::unistd::geteuid().is_root()
+        && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
+    (spec.security.is_confined() && may).then(Vec::new)
 }
 
 /// What keeps system calls out, and when it is put in force.

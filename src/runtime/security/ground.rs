@@ -21,8 +21,9 @@ pub fn prepare(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Resu
     if spec.ns.is_none() {
         spec.ns = Some(Namespaces::Fresh(KINDS.into_iter().fold(Kinds::NONE, Kinds::with_name)));
     }
-    // A process that joins a set without a root of its own finds the mounts that are there.
-    if spec.fresh().has("mount") {
+    // A process that joins the mounts of a set, without a root of its own, finds what is there. Every other one has mounts
+    // of its own, even in the caller's root.
+    if spec.rootfs.is_some() || !spec.joined().is_some_and(|set| set.kinds.has("mount")) {
         mounts(session, op, spec)?;
     } else {
         spec.security.masked_paths.clear();
