@@ -57,4 +57,4 @@ macro_rules! scripts {
         }
     };
 }
-scripts!(basic beside bite limits tree freeze events probe refused);
+scripts!(basic beside bite limits tree freeze events hooks probe refused);

@@ -1,6 +1,7 @@
 //! `sys`: the running script, its arguments, its host and its clock. Also the model of a module, see [`super`].
 
 use crate::error::{Result, SysContext};
+use crate::runtime::attend;
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::Int;
 use crate::script::native::natives;
@@ -26,7 +27,7 @@ natives! {
     fn "sys::info"() -> serde_json::Value = info;
     /// The seconds since 1970, with a fraction.
     fn "sys::now"() -> f64 = now;
-    /// Waits. A signal ends the wait and the script.
+    /// Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
     fn "sys::sleep"(duration: Duration) = sleep;
     /// The next line of the standard input, without the line end; `()` at its end.
     fn "sys::read_line"() -> Option<String> = read_line;
@@ -95,7 +96,7 @@ fn now(_: &Call<'_>) -> Result<f64> {
 }
 
 fn sleep(call: &Call<'_>, duration: Duration) -> Result<()> {
-    crate::runtime::cancel::sleep(call.op(), Instant::now() + duration)
+    attend::sleep(call.session(), call.op(), Instant::now() + duration)
 }
 
 fn read_line(call: &Call<'_>) -> Result<Option<String>> {
