@@ -2,7 +2,6 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::attend;
-use crate::runtime::cgroup::dir::Dir;
 use crate::runtime::cgroup::group::Cgroup;
 use crate::runtime::cgroup::stats;
 use crate::runtime::session::Session;

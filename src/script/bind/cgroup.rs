@@ -46,7 +46,7 @@ natives! {
     /// Errors: `not_found` when the process is gone. Source: proc_pid_cgroup(5).
     fn "cgroup::of"(process: Either<Open<Process>, i32>) -> (HandleId, Rc<Cgroup>) = of;
     /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the
-    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`); `driver`
+    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`, `fix`); `driver`
     /// (`cgroupfs`; systemd's is not supported).
     fn "cgroup::info"() -> Value = info;
     /// The groups below this program's own as a tree, put together from all hierarchies: `name`, `paths`, `procs`, and
