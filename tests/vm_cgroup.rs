@@ -48,15 +48,19 @@ fn run(mode: Mode, name: &str) {
         .disk(64)
         // The first run makes the state folders, which stay.
         .prepare("cshell -c 'cgroup::limit(#{ pids: 9 }); image::list();'")
-        .job("mode", "cshell -c 'print(cgroup::info().mode)'");
+        .job("mode", "cshell -c 'print(cgroup::info().mode)'")
+        .job("doctor", "cshell doctor");
     for path in &paths {
         let name = path.file_name().unwrap().to_str().unwrap();
         vm = vm.file(&format!("/work/{name}"), path).job(name, &format!("cd /work; cshell {name}"));
     }
     let Some(outcomes) = vm.run() else { return };
-    assert_eq!(outcomes.len(), paths.len() + 1);
+    assert_eq!(outcomes.len(), paths.len() + 2);
     assert_eq!(outcomes[0].stdout, format!("{name}\n"), "{:#?}", outcomes[0]);
-    let complaints: Vec<String> = outcomes[1..]
+    let doctor = &outcomes[1];
+    assert_eq!((doctor.status, &doctor.left), (0, &Vec::new()), "{doctor:#?}");
+    assert!(doctor.stdout.contains(&format!(" {name}: ")), "{doctor:#?}");
+    let complaints: Vec<String> = outcomes[2..]
         .iter()
         .zip(&paths)
         .filter_map(|(outcome, path)| complaint(outcome, &last_line(path)))

@@ -6,6 +6,7 @@
 pub mod attend;
 pub mod cancel;
 pub mod cgroup;
+pub mod doctor;
 pub mod fs;
 pub mod gc;
 pub mod image;

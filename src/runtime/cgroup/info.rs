@@ -52,14 +52,22 @@ pub fn delegation(host: &Host) -> Value {
         let fix = "mount -t cgroup2 cgroup2 /sys/fs/cgroup";
         return json!({ "delegated": false, "why": why(Mode::None), "fix": fix });
     }
-    match host.hierarchies.iter().find_map(|hierarchy| Some((hierarchy, refusal(hierarchy)?))) {
-        None => json!({ "delegated": true, "why": "groups can be made below our own" }),
-        Some((hierarchy, refused)) => json!({
-            "delegated": false,
-            "why": format!("{refused} cannot be written by this user"),
-            "fix": delegate(&hierarchy.own, hierarchy.version),
-        }),
-    }
+    let refused: Vec<(&Hierarchy, String)> =
+        host.hierarchies.iter().filter_map(|hierarchy| Some((hierarchy, refusal(hierarchy)?))).collect();
+    let Some((first, path)) = refused.first() else {
+        return json!({ "delegated": true, "why": "groups can be made below our own" });
+    };
+    let others: Vec<String> =
+        refused[1..].iter().map(|(hierarchy, _)| hierarchy.own.display().to_string()).collect();
+    let more = match others.is_empty() {
+        true => String::new(),
+        false => format!("; and the same in {}", others.join(", ")),
+    };
+    json!({
+        "delegated": false,
+        "why": format!("{path} cannot be written by this user{more}"),
+        "fix": format!("{}{more}", delegate(&first.own, first.version)),
+    })
 }
 
 /// What of our own group cannot be written, and has to be for groups below it.

@@ -25,6 +25,11 @@ natives! {
     /// Facts about the program and its host: `version`, `script`, `pid`, `uid`, `kernel`, `hostname`, `arch`,
     /// `cpus`, `run` and `root` (the state folders).
     fn "sys::info"() -> serde_json::Value = info;
+    /// What this host lets the program do: a list, one entry a check, of `name`, `for` (what it is for), `state` (`ok`,
+    /// `warn` for what some calls need, `missing` for what every container needs), `found` and `fix` (or `()`).
+    ///
+    /// Each is really tried, or read from the kernel; nothing is left of it.
+    fn "sys::doctor"() -> serde_json::Value = doctor;
     /// The seconds since 1970, with a fraction.
     fn "sys::now"() -> f64 = now;
     /// Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
@@ -89,6 +94,10 @@ fn info(call: &Call<'_>) -> Result<serde_json::Value> {
         "run": dirs.run,
         "root": dirs.root,
     }))
+}
+
+fn doctor(_: &Call<'_>) -> Result<serde_json::Value> {
+    Ok(json!(crate::runtime::doctor::examine()))
 }
 
 fn now(_: &Call<'_>) -> Result<f64> {
