@@ -324,6 +324,38 @@ fn a_group_removed_from_outside_is_no_error_at_the_end() {
     .check();
 }
 
+/// What it throws is shown where it is thrown, whatever the call was that it ended; and that ends at once.
+#[test]
+fn a_callback_that_throws_ends_the_call_that_blocks() {
+    for blocks in ["sys::sleep(\"1h\")", "proc::exec(\"sleep 1000\")", "g.wait(\"frozen\")"] {
+        code(&format!(
+            r#"
+            let g = cgroup::create("throws-{}", #{{ pids: 2 }});
+            g.on("pids_max", |e| {{
+                fs::read("/none");
+            }});
+            let p = proc::spawn("exec 2> /dev/null; sleep 1000 & sleep 1000 & wait", #{{ cgroup: g }});
+            {blocks};
+            "#,
+            std::process::id()
+        ))
+        .exit(1)
+        .stderr(
+            r#"
+            error: fs::read: cannot open /none
+             --> <code>:3:5
+              |
+            3 |     fs::read("/none");
+              |     ^^^^^^^^
+              |
+              = caused by: openat(AT_FDCWD, "/none", O_RDONLY|O_NONBLOCK|O_CLOEXEC, 0o0) = -1 ENOENT (No such file or directory)
+              = in a closure called at <code>:2:3
+            "#,
+        )
+        .check();
+    }
+}
+
 #[test]
 fn nothing_is_left_in_any_tree() {
     let mut seen = String::new();

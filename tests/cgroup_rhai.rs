@@ -24,16 +24,31 @@ fn as_it_is(name: &str) {
     ends(&run.stdout, &run.stderr, run.ended);
 }
 
-/// Without the version 2 tree, in a mount namespace of its own.
+/// In a mount namespace of its own, after this.
 #[track_caller]
-fn version_1(name: &str) {
+fn seen_after(prepare: &str, name: &str) {
     let code = format!(
-        "let r = proc::exec(\"set -e; if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; ! grep -q cgroup2 /proc/mounts; exec $CSHELL {}\", \
+        "let r = proc::exec(\"set -e; {prepare}; exec $CSHELL {}\", \
          #{{ ns: [\"mount\"], check: false }}); print(r.stdout); sys::log(r.stderr); exit(r.code);",
         script(name).display()
     );
     let run = cshell(["-c", &code]).env("CSHELL", env!("CARGO_BIN_EXE_cshell")).output();
     ends(run.stdout.trim_end(), run.stderr.trim_end(), run.ended);
+}
+
+/// Without the version 2 tree.
+#[track_caller]
+fn version_1(name: &str) {
+    seen_after(
+        "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; ! grep -q cgroup2 /proc/mounts",
+        name,
+    );
+}
+
+/// Without the list of version 1, devices are asked of a program in the version 2 tree.
+#[test]
+fn devices_by_a_program() {
+    seen_after("if mountpoint -q /sys/fs/cgroup/devices; then umount /sys/fs/cgroup/devices; fi", "devices");
 }
 
 macro_rules! scripts {
@@ -57,4 +72,4 @@ macro_rules! scripts {
         }
     };
 }
-scripts!(basic beside bite limits tree freeze events probe refused);
+scripts!(basic beside bite devices limits tree freeze events hooks probe refused);

@@ -3,6 +3,7 @@
 //! The first word that is no option decides: a script, when it ends in `.rhai`, has a `/` or is an existing file;
 //! a command otherwise. Everything after a script belongs to the script, untouched.
 
+use crate::cli::doctor::Format;
 use crate::cli::render;
 use crate::runtime::gc;
 use crate::script::options::did_you_mean;
@@ -24,7 +25,9 @@ pub(super) enum Plan {
     /// Show the documentation of the natives.
     Doc(Option<String>),
     /// Explain what a process may do.
-    Audit { process: String, json: bool },
+    Audit { process: String, format: Format },
+    /// Say what this host lets the program do.
+    Doctor(Format),
     /// Only write a text: help, version.
     Say(String),
 }
@@ -94,14 +97,20 @@ enum Command {
         /// The process id
         #[arg(value_name = "PID")]
         process: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        /// How it is written
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
     },
     /// Show the functions of the language
     Doc {
         /// A module (net) or a function (net::veth); without it, the list of modules
         name: Option<String>,
+    },
+    /// Say what this host lets the program do, and how to mend what it does not
+    Doctor {
+        /// How to say it
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
     },
 }
 
@@ -149,8 +158,9 @@ fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
     match parse(&words).map(|cli| cli.command) {
         Ok(Some(Command::Check { files })) => Ok(Plan::Check(files)),
         Ok(Some(Command::Gc { dry_run, kept })) => Ok(Plan::Gc(gc::Options { dry_run, kept })),
-        Ok(Some(Command::Audit { process, json })) => Ok(Plan::Audit { process, json }),
+        Ok(Some(Command::Audit { process, format })) => Ok(Plan::Audit { process, format }),
         Ok(Some(Command::Doc { name })) => Ok(Plan::Doc(name)),
+        Ok(Some(Command::Doctor { format })) => Ok(Plan::Doctor(format)),
         Ok(None) => Err(usage(format!("there is no command `{name}`"))),
         Err(done) => done,
     }

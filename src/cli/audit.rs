@@ -1,11 +1,12 @@
 //! `cshell audit`: what a process may do, explained, whoever started it.
 
+use crate::cli::doctor::Format;
 use crate::cli::{complain, render, say};
 use crate::runtime::security::audit::{self, Finding, Grade};
 use crate::script::report::{EXIT_USAGE, Report};
 
 /// Shows the findings about a process, the most open first.
-pub(super) fn audit(process: &str, json: bool) -> u8 {
+pub(super) fn audit(process: &str, format: Format) -> u8 {
     const OP: &str = "audit";
     let Ok(pid) = process.parse::<i32>() else {
         let mut report = Report::plain(format!("audit: {process:?} is not a process id"), EXIT_USAGE);
@@ -14,7 +15,7 @@ pub(super) fn audit(process: &str, json: bool) -> u8 {
         return EXIT_USAGE;
     };
     match audit::audit(OP, pid) {
-        Ok(findings) if json => say(&format!("{}\n", audit::to_json(&findings))),
+        Ok(findings) if format == Format::Json => say(&format!("{}\n", audit::to_json(&findings))),
         Ok(findings) => say(&table(pid, findings)),
         Err(error) => {
             let report = Report::of_error(&error);

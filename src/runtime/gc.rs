@@ -130,6 +130,7 @@ fn reclaim(home: &Path, options: Options) -> Result<Found> {
         entries.retain(|entry| !entry.kept);
     }
     entries.reverse();
+    entries.sort_by_key(|entry| entry.object.is_undone_last());
     let mut report = Found { session, entries, errors: Vec::new() };
     if options.dry_run {
         return Ok(report);

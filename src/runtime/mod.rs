@@ -3,8 +3,10 @@
 //! Everything a script can do, a Rust program can do: open a [`session::Session`], call the functions of the modules
 //! with it, and close it. What they made is then gone, in reverse order.
 
+pub mod attend;
 pub mod cancel;
 pub mod cgroup;
+pub mod doctor;
 pub mod fs;
 pub mod gc;
 pub mod image;

@@ -575,11 +575,12 @@ impl Session {
         if self.closed.replace(true) {
             return Vec::new();
         }
-        let open: Vec<StepId> = {
-            let steps = self.steps.borrow();
-            steps.iter().rev().filter(|step| step.state == State::Open).map(|step| step.n).collect()
-        };
-        let mut errors: Vec<Error> = open.into_iter().filter_map(|n| self.undo_step(n).err()).collect();
+        let steps = self.steps.borrow();
+        let open = steps.iter().rev().filter(|step| step.state == State::Open);
+        let mut open: Vec<(bool, StepId)> = open.map(|step| (step.object.is_undone_last(), step.n)).collect();
+        drop(steps);
+        open.sort_by_key(|(last, _)| *last);
+        let mut errors: Vec<Error> = open.into_iter().filter_map(|(_, n)| self.undo_step(n).err()).collect();
         for slot in self.handles.borrow_mut().values_mut() {
             slot.handle = None;
         }

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod child;
 pub mod clone;
 pub mod fault;
+pub mod feature;
 pub mod file;
 pub mod holder;
 pub mod inode;

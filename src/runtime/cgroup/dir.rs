@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::host;
+use crate::runtime::cgroup::subtree::NO_INTERNAL;
 use crate::runtime::object::FileId;
 use crate::sys::{Errno, file};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -49,7 +50,7 @@ impl Dir {
     /// The failed `mkdirat`; as [`open`](Self::open).
     pub fn make(&self, op: &'static str, name: &str) -> Result<Self> {
         let path = self.path.join(name);
-        file::mkdirat(&self.fd, Path::new(name), 0o755).map_err(|source| refused(op, &path, source))?;
+        file::mkdirat(&self.fd, Path::new(name), 0o755).map_err(|source| self.refused(op, &path, source))?;
         Self::open_at(op, &self.fd, Path::new(name), &path, self.version, &self.controllers.borrow())
     }
 
@@ -262,33 +263,57 @@ impl Dir {
                 error.hint(NO_INTERNAL)
             }
             Errno::EBUSY => error.hint("the group's use is above the limit and could not be reclaimed"),
-            _ => forbidden(error, errno),
+            _ => self.forbidden(error, errno),
+        }
+    }
+
+    /// Adds how to be allowed to change groups.
+    fn forbidden(&self, error: Error, errno: Errno) -> Error {
+        match errno {
+            Errno::EROFS => error.hint(
+                "the cgroup file system is mounted read-only here: mount -o remount,rw it, or start the container with it writable",
+            ),
+            Errno::EACCES | Errno::EPERM => error.hint(delegate(&self.path, self.version)),
+            _ => error,
+        }
+    }
+
+    fn refused(&self, op: &'static str, path: &Path, source: crate::sys::SysError) -> Error {
+        let errno = source.errno();
+        let error = Error::sys(op, format!("cannot make the group {}", path.display()), source).path(path);
+        match errno {
+            Errno::EEXIST => error.hint("the name is taken: choose another, or leave it out for a free one"),
+            Errno::EAGAIN => {
+                error.hint("cgroup.max.descendants or cgroup.max.depth of a group above is reached")
+            }
+            _ => self.forbidden(error, errno),
         }
     }
 }
 
-/// What the no-internal-process rule asks of users (cgroups(7)).
-const NO_INTERNAL: &str = "in version 2 a group has processes, or groups below it with controllers, not both: put the processes into a group below it first (g.create(\"leaf\").add(pid))";
-
-/// Adds how to be allowed to change groups.
-fn forbidden(error: Error, errno: Errno) -> Error {
-    match errno {
-        Errno::EROFS => error.hint(
-            "the cgroup file system is mounted read-only here: mount -o remount,rw it, or start the container with it writable",
-        ),
-        Errno::EACCES | Errno::EPERM => error.hint(
-            "run as root, or have a group delegated to you: `systemd-run --user --scope -p Delegate=yes cshell …` (cgroups(7), delegation)",
-        ),
-        _ => error,
+/// The files of a group that a user needs, to make groups below it and to put processes there (cgroups(7), delegation).
+#[must_use]
+pub fn delegated_files(version: u8) -> &'static [&'static str] {
+    if version == 2 {
+        &["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+    } else {
+        &["cgroup.procs", "tasks"]
     }
 }
 
-fn refused(op: &'static str, path: &Path, source: crate::sys::SysError) -> Error {
-    let errno = source.errno();
-    let error = Error::sys(op, format!("cannot make the group {}", path.display()), source).path(path);
-    match errno {
-        Errno::EEXIST => error.hint("the name is taken: choose another, or leave it out for a free one"),
-        Errno::EAGAIN => error.hint("cgroup.max.descendants or cgroup.max.depth of a group above is reached"),
-        _ => forbidden(error, errno),
-    }
+/// How to be given a place for groups, where the group at `path` is somebody else's.
+#[must_use]
+pub fn delegate(path: &Path, version: u8) -> String {
+    let user = nix::unistd::geteuid();
+    let group = path.join(format!("user-{user}"));
+    let group = group.display();
+    let files: Vec<String> = delegated_files(version).iter().map(|name| format!("{group}/{name}")).collect();
+    let systemd = match version {
+        2 => "start it as `systemd-run --user --scope -p Delegate=yes cshell …`; or, without systemd, ",
+        _ => "",
+    };
+    format!(
+        "{systemd}as root: `mkdir {group}; chown {user} {group} {}`, and have the shell that starts this program put there: `echo PID >{group}/cgroup.procs` (cgroups(7), delegation)",
+        files.join(" ")
+    )
 }

@@ -5,6 +5,7 @@ pub mod dir;
 pub mod freeze;
 pub mod group;
 pub mod host;
+pub mod info;
 pub mod io;
 pub mod limits;
 pub mod probe;
@@ -18,5 +19,5 @@ pub mod version;
 pub mod watch;
 
 pub use group::{Cgroup, create, limit, limit_new};
+pub use info::info;
 pub use limits::Limit;
-pub use stats::info;

@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
 use crate::runtime::cgroup::group::Cgroup;
-use crate::runtime::cgroup::host::Host;
 use crate::runtime::cgroup::version;
 use serde_json::{Map, Value, json};
 use std::rc::Rc;
@@ -186,47 +185,4 @@ fn pressure_line(line: &str) -> Option<(String, Value)> {
     };
     let map: Map<String, Value> = pairs.map(|(name, text)| (name.to_owned(), value(text))).collect();
     Some((name.to_owned(), map.into()))
-}
-
-/// What the host has: mode and why, the driver, and for each controller its version, where our own group is and whether
-/// groups can be made there.
-///
-/// # Errors
-/// When `/proc/self` cannot be read.
-pub fn info() -> Result<Value> {
-    use crate::runtime::cgroup::host::Mode;
-    let host = Host::detect("cgroup::info")?;
-    let mut controllers = Map::new();
-    for hierarchy in &host.hierarchies {
-        let writable = rustix::fs::access(&hierarchy.own, rustix::fs::Access::WRITE_OK).is_ok();
-        for name in &hierarchy.controllers {
-            let own = hierarchy.own.display().to_string();
-            let value = json!({ "version": hierarchy.version, "own": own, "writable": writable });
-            controllers.insert(name.clone(), value);
-        }
-    }
-    let why = match host.mode() {
-        Mode::V1 => "every controller is mounted as version 1",
-        Mode::Hybrid => "controllers are mounted as version 1, with a version 2 tree beside them",
-        Mode::V2 => "one version 2 tree has all controllers",
-        Mode::None => "no cgroup file system is mounted",
-    };
-    let writable = |path: &std::path::Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    let refused = host.hierarchies.iter().find(|hierarchy| !writable(&hierarchy.own));
-    let delegation = match refused {
-        None => json!({ "delegated": true, "why": "groups can be made below our own" }),
-        Some(hierarchy) => {
-            let why = format!("{} cannot be written by this user", hierarchy.own.display());
-            json!({ "delegated": false, "why": why })
-        }
-    };
-    Ok(json!({
-        "mode": host.mode().name(),
-        "why": why,
-        "controllers": controllers,
-        "unified": host.unified().map(|hierarchy| hierarchy.own.display().to_string()),
-        "delegation": delegation,
-        "driver": "cgroupfs",
-        "driver_why": "groups are made by writing to the file system; systemd's driver (D-Bus) is not supported",
-    }))
 }

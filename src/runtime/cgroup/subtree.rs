@@ -15,17 +15,54 @@ use std::path::{Path, PathBuf};
 /// Makes `controllers` available to the groups below `dir`, a group that this session made.
 ///
 /// # Errors
-/// The failed write: `EBUSY` while processes are in it.
+/// [`ErrorKind::Busy`] while processes are in it; the failed write.
 pub fn enable_in_ours(op: &'static str, dir: &Dir, controllers: &[&str]) -> Result<()> {
     let missing = missing(op, dir, controllers)?;
+    if !missing.is_empty() && is_crowded(op, dir)? {
+        let what = format!("{} has processes, and cannot limit groups below it", dir.path.display());
+        return Err(Error::new(ErrorKind::Busy, op, what).path(&dir.path).hint(NO_INTERNAL));
+    }
     write(op, dir, &missing)
+}
+
+/// Takes back the controllers of the groups below `dir`, a group that this session made, once there are none: it takes
+/// processes then.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] while there are some; the failed write.
+pub fn disable_in_ours(op: &'static str, dir: &Dir) -> Result<()> {
+    let enabled = dir.read(op, "cgroup.subtree_control")?;
+    if enabled.is_empty() {
+        return Ok(());
+    }
+    if !children(&dir.path).is_empty() {
+        let what = format!("{} limits groups below it, and takes no process", dir.path.display());
+        return Err(Error::new(ErrorKind::Busy, op, what).path(&dir.path).hint(NO_INTERNAL));
+    }
+    let text: Vec<String> = enabled.split(' ').map(|name| format!("-{name}")).collect();
+    dir.write(op, "cgroup.subtree_control", &text.join(" "))
+}
+
+/// What the no-internal-process rule asks of users (cgroups(7)).
+pub(super) const NO_INTERNAL: &str = "in version 2 a group has processes, or groups below it with controllers, not both: put the processes into a group below it first (g.create(\"leaf\").add(pid))";
+
+/// Whether the no-internal-process rule holds for a group, and processes are in it.
+///
+/// The kernel refuses most controllers then, but gives cpu, cpuset and pids: as a threaded domain, whose groups take no
+/// process.
+///
+/// # Errors
+/// The failed read.
+pub fn is_crowded(op: &'static str, dir: &Dir) -> Result<bool> {
+    // The root of the machine has no type, and the rule does not hold for it.
+    Ok(dir.has_file("cgroup.type") && !dir.read(op, "cgroup.procs")?.is_empty())
 }
 
 /// Makes `controllers` available to the groups below `dir`, our own group, as a step of the session. `top` says that it
 /// is the root of what is mounted here.
 ///
 /// # Errors
-/// The failed write: `EBUSY` while processes are in it that are not ours to move.
+/// [`ErrorKind::Busy`] while processes are in it that are not ours to move; the failed write.
 pub fn enable_in_own(
     session: &Session,
     op: &'static str,
@@ -37,21 +74,30 @@ pub fn enable_in_own(
     if names.is_empty() {
         return Ok(());
     }
-    let object = |leaf| Object::Controllers { dir: dir.path.clone(), id: dir.id, names: names.clone(), leaf };
+    let object = |leaf| Object::Controllers {
+        dir: dir.path.clone(),
+        id: dir.id,
+        names: names.clone(),
+        leaf,
+        token: session.token().to_owned(),
+    };
     let text = format!("give {} to the groups below {}", names.join(" "), dir.path.display());
     let intent = Intent { op, text, claim: object(None) };
     session.step(intent, |progress| {
         let mut leaf = None;
-        if let Err(error) = write(op, dir, &names) {
-            if error.errno() != Some(Errno::EBUSY) || !is_ours(dir, top) {
-                return Err(error);
+        // Who may not do that is told so before anything else.
+        drop(dir.open_for_writing(op, "cgroup.subtree_control")?);
+        if is_crowded(op, dir)? {
+            if !is_ours(dir, top) {
+                return Err(not_ours(op, dir));
             }
+            drop(dir.open_for_writing(op, "cgroup.procs")?);
             let path = dir.path.join(format!("cshell-leaf-{}", session.token()));
             progress.made(object(Some(path.clone())))?;
             leaf = Some(path.clone());
             vacate(op, dir, &path)?;
-            write(op, dir, &names)?;
         }
+        write(op, dir, &names)?;
         let effect = format!("{} in cgroup.subtree_control", names.join(" "));
         Ok(Done { value: (), object: object(leaf), effect })
     })?;
@@ -76,6 +122,15 @@ fn write(op: &'static str, dir: &Dir, names: &[String]) -> Result<()> {
     dir.write(op, "cgroup.subtree_control", &text.join(" "))
 }
 
+/// Our own group is somebody's who put processes there: nothing that a program may undo.
+fn not_ours(op: &'static str, dir: &Dir) -> Error {
+    let path = dir.path.display();
+    let what = format!("{path}, the group of this program, has processes, and cannot limit groups below it");
+    Error::new(ErrorKind::Busy, op, what).path(&dir.path).hint(format!(
+        "in version 2 a group has processes, or groups below it with controllers, not both, and this one was not delegated: start the program as `systemd-run --scope -p Delegate=yes cshell …`, or in a group above processes of its own: `mkdir {path}/leaf; for p in $(cat {path}/cgroup.procs); do echo $p >{path}/leaf/cgroup.procs; done`"
+    ))
+}
+
 /// Whether a group that processes are in is ours to arrange: the root of a container, or delegated to us.
 fn is_ours(dir: &Dir, top: bool) -> bool {
     let delegated = ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
@@ -84,8 +139,7 @@ fn is_ours(dir: &Dir, top: bool) -> bool {
     });
     let user = nix::unistd::geteuid().as_raw();
     let owned = user != 0 && std::fs::metadata(&dir.path).is_ok_and(|found| found.uid() == user);
-    // The root of the machine has no type, and the rule does not hold for it.
-    (top && dir.has_file("cgroup.type")) || delegated || owned
+    top || delegated || owned
 }
 
 /// Moves the processes of a group into a leaf below it.
@@ -106,7 +160,8 @@ fn vacate(op: &'static str, dir: &Dir, leaf: &Path) -> Result<()> {
         .path(&dir.path))
 }
 
-fn move_one(to: &Dir, op: &'static str, pid: &str) -> Result<()> {
+/// Moves a process, if it is still there.
+pub(super) fn move_one(to: &Dir, op: &'static str, pid: &str) -> Result<()> {
     match to.write(op, "cgroup.procs", pid) {
         // It has ended meanwhile.
         Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
@@ -118,15 +173,17 @@ fn move_one(to: &Dir, op: &'static str, pid: &str) -> Result<()> {
 ///
 /// # Errors
 /// When it is still as it was left, and cannot be brought back.
-pub fn restore(dir: &Path, id: FileId, names: &[String], leaf: Option<&Path>) -> Result<()> {
+pub fn restore(dir: &Path, id: FileId, names: &[String], leaf: Option<&Path>, token: &str) -> Result<()> {
     const OP: &str = "undo";
     let same = file::identify(CWD, dir).is_ok_and(|found| (found.dev, found.ino) == (id.dev, id.ino));
-    let others = children(dir).into_iter().any(|child| Some(child.as_path()) != leaf);
+    let ours = |child: &Path| child.file_name().is_some_and(|name| name.to_string_lossy().contains(token));
+    let others = children(dir).iter().any(|child| !ours(child));
     if !same || others {
         return Ok(());
     }
     let own = Dir::open(OP, dir, 2, &[])?;
-    for name in names {
+    let enabled = own.read(OP, "cgroup.subtree_control")?;
+    for name in names.iter().filter(|name| enabled.split(' ').any(|enabled| enabled == **name)) {
         match own.write(OP, "cgroup.subtree_control", &format!("-{name}")) {
             // Never enabled, or gone with its hierarchy.
             Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EINVAL)) => {}

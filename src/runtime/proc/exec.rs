@@ -6,7 +6,7 @@ use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
-use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
+use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
 use crate::runtime::security::confirm::Expected;
 use crate::runtime::security::{SeccompChoice, ground};
@@ -65,10 +65,7 @@ fn prepared<'a>(
 }
 
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
-    let outcome = process.wait(session)?;
-    if outcome.reason == Reason::Cancelled {
-        return Err(cancel::interrupted(op, cancel::requested().unwrap_or(libc::SIGINT)));
-    }
+    let outcome = process.wait_or_interrupt(session, op)?;
     if spec.check && !outcome.is_ok() {
         let bounds = spec
             .timeout

@@ -6,7 +6,7 @@ use crate::runtime::proc::io::Streams;
 use crate::runtime::security::seccomp::Profile;
 use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Handle, Session, StepId};
-use crate::runtime::{cancel, units};
+use crate::runtime::{attend, cancel, units};
 use crate::sys::process::{self as sysproc, Exit, Usage};
 use crate::sys::{Errno, signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -121,6 +121,8 @@ pub struct Process {
     /// Whether a SIGKILL of ours reached it before anything else had killed it.
     killed_by_us: Cell<bool>,
     outcome: RefCell<Option<Rc<Outcome>>>,
+    /// What the session's attendant failed with while this was waited for.
+    refused: RefCell<Option<Error>>,
 }
 
 /// What a new [`Process`] is made of.
@@ -175,6 +177,7 @@ impl Process {
             ending: Cell::new(None),
             killed_by_us: Cell::new(false),
             outcome: RefCell::new(None),
+            refused: RefCell::new(None),
         }
     }
 
@@ -194,16 +197,23 @@ impl Process {
         }
     }
 
-    /// As [`wait`](Self::wait), for a script: a signal that ended it early ends the script as well.
+    /// As [`wait`](Self::wait), for a script: a signal that ended it early ends the script as well, and so does what the
+    /// session's attendant failed with.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`]; a failed system call.
-    pub fn wait_or_interrupt(&self, session: &Session) -> Result<Rc<Outcome>> {
+    /// [`ErrorKind::Interrupted`]; the attendant's; a failed system call.
+    pub fn wait_or_interrupt(&self, session: &Session, op: &'static str) -> Result<Rc<Outcome>> {
         let outcome = self.wait(session)?;
+        self.attended()?;
         match outcome.reason {
-            Reason::Cancelled => cancel::check("process.wait").map(|()| outcome),
+            Reason::Cancelled => cancel::check(op).map(|()| outcome),
             _ => Ok(outcome),
         }
+    }
+
+    /// Hands on what the attendant failed with, once.
+    fn attended(&self) -> Result<()> {
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     /// Whether it has not ended.
@@ -211,7 +221,8 @@ impl Process {
     /// # Errors
     /// A failed system call.
     pub fn is_running(&self, session: &Session) -> Result<bool> {
-        Ok(self.turn(session, Some(Instant::now()))?.is_none())
+        let running = self.turn(session, Some(Instant::now()))?.is_none();
+        self.end_refused(session).map(|()| running)
     }
 
     /// Waits for one line of its standard output; `None` at its end.
@@ -224,10 +235,21 @@ impl Process {
                 return Ok(Some(line));
             }
             cancel::check("process.lines")?;
-            if self.turn(session, None)?.is_some() {
+            let ended = self.turn(session, None)?.is_some();
+            self.end_refused(session)?;
+            if ended {
                 return Ok(self.take_line(true));
             }
         }
+    }
+
+    /// Waits for its end where the attendant failed, and hands that on.
+    fn end_refused(&self, session: &Session) -> Result<()> {
+        if self.refused.borrow().is_none() {
+            return Ok(());
+        }
+        self.wait(session)?;
+        self.attended()
     }
 
     fn take_line(&self, rest: bool) -> Option<Vec<u8>> {
@@ -262,6 +284,7 @@ impl Process {
             }
             cancel::check(OP)?;
             let ended = self.turn(session, Some(deadline))?.is_some();
+            self.end_refused(session)?;
             if let Some(found) = self.take_through(text) {
                 return Ok(found);
             }
@@ -324,8 +347,13 @@ impl Process {
             return Ok(Some(outcome));
         }
         let signals = signal::count();
-        let ended = self.poll(until)?;
+        let ended = self.poll(session, until)?;
         self.streams.borrow_mut().turn(self.op)?;
+        self.attend(session);
+        // The attendant may have waited for it as well.
+        if let Some(outcome) = self.outcome() {
+            return Ok(Some(outcome));
+        }
         if ended {
             return self.finish(session).map(Some);
         }
@@ -333,15 +361,26 @@ impl Process {
         Ok(None)
     }
 
+    /// Lets the session's attendant act. What it fails with ends the process, as a signal to the program does.
+    fn attend(&self, session: &Session) {
+        if self.ending.get().is_some() {
+            return;
+        }
+        if let Err(error) = attend::turn(session) {
+            self.refused.replace(Some(error));
+            self.begin_end(Reason::Cancelled, self.bounds.grace.min(PATIENCE));
+        }
+    }
+
     /// Whether it has ended.
-    fn poll(&self, until: Option<Instant>) -> Result<bool> {
+    fn poll(&self, session: &Session, until: Option<Instant>) -> Result<bool> {
         let streams = self.streams.borrow();
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         streams.poll_set(&mut fds);
-        if self.ending.get().is_none() {
-            fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        }
         let next = [until, self.next_deadline()].into_iter().flatten().min();
+        if self.ending.get().is_none() {
+            return attend::poll(session, self.op, &fds, next).map(|ready| ready[0]);
+        }
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(Instant::now()).as_millis();
             // One more, so that waking means that the time is over.

@@ -46,7 +46,7 @@ natives! {
     /// Errors: `not_found` when the process is gone. Source: proc_pid_cgroup(5).
     fn "cgroup::of"(process: Either<Open<Process>, i32>) -> (HandleId, Rc<Cgroup>) = of;
     /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the
-    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`); `driver`
+    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`, `fix`); `driver`
     /// (`cgroupfs`; systemd's is not supported).
     fn "cgroup::info"() -> Value = info;
     /// The groups below this program's own as a tree, put together from all hierarchies: `name`, `paths`, `procs`, and
@@ -94,9 +94,10 @@ natives! {
     ///
     /// Errors: `timeout`, `invalid_argument` for no event, `unsupported` where it is not counted. Source: psi.rst.
     method "Cgroup.wait"(group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Value = wait;
-    /// Calls a function at each event, with a map of `event`, `count` (since the last call), `total` and `group` (its
-    /// name). Called after the native call during which the event came, `.wait` and `proc::exec` among them; never
-    /// inside one. What the function throws fails that call.
+    /// Calls a function at each event, with a map of `event`, `count` (since the last call), `total`, `group` (its name)
+    /// and `cgroup` (the group itself, in place of the variable, which a closure cannot use here). Called between native calls and inside those that block (`proc::exec`, `sys::sleep`, `.wait`, …), but not
+    /// while such a function runs. What it throws ends the call that blocks, kills the command that it waits for, and
+    /// fails the script.
     ///
     /// Errors: as `.wait`; pressure can only be waited for.
     method "Cgroup.on"(group: Open<Cgroup>, event: String, function: FnPtr) = on;
@@ -244,9 +245,10 @@ fn events(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {
     Ok(group.events().into())
 }
 
-fn wait(_: &Call<'_>, group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Result<Value> {
+fn wait(call: &Call<'_>, group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Result<Value> {
     let WaitOptions { timeout, threshold } = options.0;
-    group.wait(&event, timeout, threshold).map(|happened| told(&group, &happened))
+    let happened = group.wait(call.session(), &event, timeout, threshold)?;
+    Ok(told(&group, &happened))
 }
 
 /// An event as scripts see it.
@@ -263,8 +265,7 @@ fn on(call: &Call<'_>, group: Open<Cgroup>, event: String, function: FnPtr) -> R
             call.invalid(format!("{event:?} can only be waited for: g.wait({event:?}, #{{ timeout: … }})"))
         );
     }
-    hooks::register(call.shell(), group.id(), &group, &event, function);
-    Ok(())
+    hooks::register(call, group.id(), &group, &event, function)
 }
 
 fn pressure(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {

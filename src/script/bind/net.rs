@@ -273,9 +273,10 @@ fn wait_port(
     let WaitOptions { host, timeout } = options.0;
     let took = match (place, host) {
         (Either::Left(ns), host) => {
-            net::wait_port(Some(&ns.0), host.as_deref().unwrap_or("127.0.0.1"), port, timeout)
+            let host = host.as_deref().unwrap_or("127.0.0.1");
+            net::wait_port(call.session(), Some(&ns.0), host, port, timeout)
         }
-        (Either::Right(host), None) => net::wait_port(None, &host, port, timeout),
+        (Either::Right(host), None) => net::wait_port(call.session(), None, &host, port, timeout),
         (Either::Right(_), Some(_)) => {
             Err(call.invalid("`host` goes with an Ns: the first argument is a host already"))
         }
@@ -295,7 +296,7 @@ fn http_get(
         (Either::Right(url), Some(Either::Left(options)), None) => (None, url, Some(options)),
         _ => return Err(misused(call)),
     };
-    net::http_get(ns.as_ref(), &url, &options.unwrap_or_default()).map(page)
+    net::http_get(call.session(), ns.as_ref(), &url, &options.unwrap_or_default()).map(page)
 }
 
 fn misused(call: &Call<'_>) -> Error {

@@ -483,7 +483,7 @@ fn is_running(call: &Call<'_>, process: Open<Process>) -> Result<bool> {
 }
 
 fn wait(call: &Call<'_>, process: Open<Process>) -> Result<ExecResult> {
-    process.wait_or_interrupt(call.session()).map(ExecResult)
+    process.wait_or_interrupt(call.session(), call.op()).map(ExecResult)
 }
 
 fn kill(call: &Call<'_>, process: Open<Process>) -> Result<ExecResult> {

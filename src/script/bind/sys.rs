@@ -1,6 +1,7 @@
 //! `sys`: the running script, its arguments, its host and its clock. Also the model of a module, see [`super`].
 
 use crate::error::{Result, SysContext};
+use crate::runtime::attend;
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::Int;
 use crate::script::native::natives;
@@ -24,9 +25,14 @@ natives! {
     /// Facts about the program and its host: `version`, `script`, `pid`, `uid`, `kernel`, `hostname`, `arch`,
     /// `cpus`, `run` and `root` (the state folders).
     fn "sys::info"() -> serde_json::Value = info;
+    /// What this host lets the program do: a list, one entry a check, of `name`, `for` (what it is for), `state` (`ok`,
+    /// `warn` for what some calls need, `missing` for what every container needs), `found` and `fix` (or `()`).
+    ///
+    /// Each is really tried, or read from the kernel; nothing is left of it.
+    fn "sys::doctor"() -> serde_json::Value = doctor;
     /// The seconds since 1970, with a fraction.
     fn "sys::now"() -> f64 = now;
-    /// Waits. A signal ends the wait and the script.
+    /// Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
     fn "sys::sleep"(duration: Duration) = sleep;
     /// The next line of the standard input, without the line end; `()` at its end.
     fn "sys::read_line"() -> Option<String> = read_line;
@@ -90,12 +96,16 @@ fn info(call: &Call<'_>) -> Result<serde_json::Value> {
     }))
 }
 
+fn doctor(_: &Call<'_>) -> Result<serde_json::Value> {
+    Ok(json!(crate::runtime::doctor::examine()))
+}
+
 fn now(_: &Call<'_>) -> Result<f64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
 }
 
 fn sleep(call: &Call<'_>, duration: Duration) -> Result<()> {
-    crate::runtime::cancel::sleep(call.op(), Instant::now() + duration)
+    attend::sleep(call.session(), call.op(), Instant::now() + duration)
 }
 
 fn read_line(call: &Call<'_>) -> Result<Option<String>> {
