@@ -13,6 +13,7 @@ pub mod net;
 pub mod ns;
 pub mod object;
 pub mod proc;
+pub mod rootless;
 pub mod session;
 pub mod start;
 pub mod state;

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
 use crate::sys::clone::{Child, Failure};
@@ -101,8 +102,11 @@ fn act(
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
-    let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup))
-        .map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
+    let child = match pid_ns {
+        Some(pid_ns) if rootless::in_user_ns() => clone::start_within(plan, fresh, cgroup, pid_ns),
+        pid_ns => born_in(pid_ns, || clone::start(plan, fresh, cgroup)),
+    };
+    let mut child = child.map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
     let pid = child.pid;
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
@@ -137,6 +141,7 @@ fn born_in(
     let own = nsfd::open(0, "pid")?;
     nsfd::enter(pid_ns, CloneFlags::CLONE_NEWPID)?;
     let child = clone();
+    // Allowed where the machine's own pid namespace is ours to enter: see `clone::start_within` for where it is not.
     nsfd::enter(&own, CloneFlags::CLONE_NEWPID)?;
     child
 }
@@ -210,6 +215,12 @@ fn child_call(text: &str, errno: Errno) -> SysError {
 
 fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: bool) -> Error {
     let errno = error.errno();
+    if fresh.contains(CloneFlags::CLONE_NEWUSER)
+        && matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
+        && rootless::forbidden().is_some()
+    {
+        return rootless::no_user_ns(op, error);
+    }
     let error = Error::sys(op, "cannot start a process", error);
     match errno {
         Errno::EPERM => error.hint(

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::allow_attributes, reason = "what is unused differs between the test files")]
 
+pub(crate) mod user;
+
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -25,6 +27,7 @@ pub(crate) struct Cshell {
     stdout: Option<String>,
     stderr: Option<String>,
     status: Ended,
+    user: Option<user::User>,
 }
 
 /// How a program ended.
@@ -65,6 +68,7 @@ pub(crate) fn cshell<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Cs
         stdout: None,
         stderr: None,
         status: Ended::Exit(0),
+        user: None,
     }
 }
 
@@ -101,6 +105,22 @@ impl Cshell {
         self
     }
 
+    /// Runs as an ordinary user with subordinate ids.
+    pub(crate) fn by_user(self) -> Self {
+        self.by_user_with(user::User::default())
+    }
+
+    /// Runs as an ordinary user.
+    pub(crate) fn by_user_with(mut self, user: user::User) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// The folder that holds the state folders and the working folder: the home of an ordinary user.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub(crate) fn stdin(mut self, text: &str) -> Self {
         self.stdin = unindent(text).into();
         self
@@ -125,11 +145,16 @@ impl Cshell {
 
     #[expect(clippy::disallowed_methods, reason = "the program under test")]
     fn spawn(&self) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cshell"));
+        let binary = env!("CARGO_BIN_EXE_cshell");
+        let mut command = Command::new(binary);
+        if let Some(user) = &self.user {
+            command = user.command(binary.as_ref(), self.folder.path());
+        } else {
+            command.env_clear();
+        }
         command
             .args(&self.args)
             .current_dir(&self.cwd)
-            .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("CSHELL_RUN", self.folder.path().join("run"))
             .env("CSHELL_ROOT", self.folder.path().join("root"))

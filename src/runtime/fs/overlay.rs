@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
 use crate::runtime::fs::{mounts, private};
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
 use crate::sys::mount::FsContext;
 use crate::sys::{Errno, SysError, file, mount};
@@ -343,12 +344,18 @@ fn configure(
     volatile: bool,
 ) -> crate::sys::Result<OwnedFd> {
     context.set("source", Path::new("cshell"))?;
+    if rootless::in_user_ns() {
+        // Marks that root of a user namespace may set: `user.overlay.*` in place of `trusted.overlay.*` (Linux 5.11).
+        context.flag("userxattr")?;
+    }
     set_layers(context, lowerdir)?;
     if let Some((upper, work)) = writable {
         context.set("upperdir", upper)?;
         context.set("workdir", work)?;
         // What a commit reads from the upper layer must be there, whole, under its own name.
-        for key in ["redirect_dir", "metacopy", "index"] {
+        // With `userxattr` there are no redirects, and to say so in this way is refused.
+        let redirects = (!rootless::in_user_ns()).then_some("redirect_dir");
+        for key in redirects.into_iter().chain(["metacopy", "index"]) {
             context.set(key, Path::new("off"))?;
         }
         if volatile {

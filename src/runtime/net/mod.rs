@@ -5,6 +5,7 @@
 //! work itself is done from this thread, which never leaves its own namespace.
 
 mod addr;
+mod home;
 mod http;
 mod link;
 mod netlink;
@@ -15,6 +16,7 @@ mod tcp;
 mod veth;
 
 pub use addr::{Cidr, Mac, parse_cidr, parse_mac, parse_name};
+pub use home::home;
 pub use http::{HttpOptions, HttpResponse, http_get};
 pub use link::{LinkInfo, addr, down, links, up};
 pub use netns::Netns;

@@ -5,6 +5,7 @@ pub mod kinds;
 pub mod list;
 pub mod pin;
 pub mod set;
+pub mod subid;
 pub mod sysctl;
 
 pub use crate::sys::mount::Propagation;

@@ -2,6 +2,7 @@
 
 use crate::error::{CommandFailure, Error, ErrorKind, Result};
 use crate::runtime::cgroup::{self, Cgroup};
+use crate::runtime::net;
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::io::Streams;
@@ -31,7 +32,7 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     let mut own = Vec::new();
-    let outcome = with_group(session, spec, &mut own).and_then(|spec| {
+    let outcome = complete(session, spec, &mut own).and_then(|spec| {
         let process = launch(session, OP, &spec, &mut own)?;
         finish(session, OP, &spec, &process)
     });
@@ -41,14 +42,20 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     }
 }
 
-/// A group of its own, when limits were given in place of one. Its steps are added to `own`.
-fn with_group<'a>(session: &Session, spec: &'a ProcSpec, own: &mut Vec<StepId>) -> Result<Cow<'a, ProcSpec>> {
-    if spec.limits.is_empty() {
-        return Ok(Cow::Borrowed(spec));
+/// A group of its own, when limits were given in place of one, and the session's network, when it has one. The steps are
+/// added to `own`.
+fn complete<'a>(session: &Session, spec: &'a ProcSpec, own: &mut Vec<StepId>) -> Result<Cow<'a, ProcSpec>> {
+    let mut spec = Cow::Borrowed(spec);
+    if !spec.limits.is_empty() {
+        let (id, group) = cgroup::limit_new(session, &spec.limits)?;
+        own.extend(session.disown(id));
+        spec.to_mut().cgroup = Some(group);
     }
-    let (id, group) = cgroup::limit_new(session, &spec.limits)?;
-    own.extend(session.disown(id));
-    Ok(Cow::Owned(ProcSpec { cgroup: Some(group), ..spec.clone() }))
+    let own_network = spec.fresh().has("net") || spec.joined().is_some_and(|set| set.kinds.has("net"));
+    if let Some(home) = net::home(session)?.filter(|_| !own_network) {
+        spec.to_mut().network = Some(home);
+    }
+    Ok(spec)
 }
 
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
@@ -72,7 +79,7 @@ fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Proces
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
     let mut own = Vec::new();
     let started =
-        with_group(session, spec, &mut own).and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
+        complete(session, spec, &mut own).and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
     match started {
         Ok(process) => {
             own.push(process.step());

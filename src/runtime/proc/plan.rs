@@ -7,11 +7,13 @@ use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
 use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
+use crate::runtime::rootless;
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::start::{Steps, duplicate};
 use crate::sys::child::Op;
 use crate::sys::mount;
 use crate::sys::mount::Propagation;
+use nix::sched::CloneFlags;
 use rustix::fs::CWD;
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
@@ -143,6 +145,15 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
             steps.push(Op::EnterGroup(tasks), format!("enter the group {}", group.group_name()));
         }
     }
+    if let Some(network) = &spec.network {
+        if spec.fresh().has("user") {
+            let what = "a process in a new user namespace cannot be in the session's network as well";
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .hint("add \"net\" to ns, and join it with net::veth"));
+        }
+        let fd = duplicate(op, &network.fd)?;
+        steps.push(Op::Join(fd, CloneFlags::CLONE_NEWNET), "join the session's network");
+    }
     match &spec.ns {
         Some(Namespaces::Of(set)) => {
             // The pid and time namespaces are those it was born in.
@@ -199,7 +210,9 @@ fn root(op: &'static str, spec: &ProcSpec, tree: Option<OwnedFd>, steps: &mut St
     if let (Some(root), Some(tree)) = (&spec.rootfs, tree) {
         steps.push(Op::Pivot(tree), format!("make {root} the root"));
     }
-    let user_ns = spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"));
+    let user_ns = spec.fresh().has("user")
+        || spec.joined().is_some_and(|set| set.kinds.has("user"))
+        || rootless::in_user_ns();
     let ground = Ground { make: spec.rootfs.as_ref().is_some_and(Root::is_writable), bind_devices: user_ns };
     mounts::plan(op, &spec.mounts, ground, steps)?;
     if spec.rootfs.is_some() {

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::{Cgroup, Limit};
 use crate::runtime::fs::overlay::OverlaySpec;
+use crate::runtime::net::Netns;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::{Kinds, NsSet};
 use std::path::PathBuf;
@@ -157,6 +158,8 @@ pub struct ProcSpec {
     pub command: Command,
     /// Its namespaces; without them the caller's.
     pub ns: Option<Namespaces>,
+    /// The network that stands for the host's, where it has none of its own. Set by the start.
+    pub network: Option<Netns>,
     /// The id maps of a fresh user namespace.
     pub maps: Option<IdMaps>,
     /// Its control group.
@@ -206,6 +209,7 @@ impl ProcSpec {
         Self {
             command,
             ns: None,
+            network: None,
             maps: None,
             cgroup: None,
             limits: Vec::new(),

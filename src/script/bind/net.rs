@@ -240,12 +240,20 @@ fn veth(call: &Call<'_>, spec: OrEmpty<VethSpec>) -> Result<(HandleId, Rc<Veth>)
     net::veth(call.session(), spec.0)
 }
 
-fn links(_: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
-    Ok(net::links(ns.as_ref().map(|ns| &ns.0))?.iter().map(link_json).collect())
+/// The network namespace of an argument; without one that of the session.
+fn place_of(call: &Call<'_>, ns: Option<NetnsArg>) -> Result<Option<Netns>> {
+    match ns {
+        Some(ns) => Ok(Some(ns.0)),
+        None => net::home(call.session()),
+    }
 }
 
-fn routes(_: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
-    Ok(net::routes(ns.as_ref().map(|ns| &ns.0))?.iter().map(route_json).collect())
+fn links(call: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
+    Ok(net::links(place_of(call, ns)?.as_ref())?.iter().map(link_json).collect())
+}
+
+fn routes(call: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
+    Ok(net::routes(place_of(call, ns)?.as_ref())?.iter().map(route_json).collect())
 }
 
 fn addr(call: &Call<'_>, ns: NetnsArg, dev: String, addr: String) -> Result<()> {
@@ -275,7 +283,7 @@ fn wait_port(
         (Either::Left(ns), host) => {
             net::wait_port(Some(&ns.0), host.as_deref().unwrap_or("127.0.0.1"), port, timeout)
         }
-        (Either::Right(host), None) => net::wait_port(None, &host, port, timeout),
+        (Either::Right(host), None) => net::wait_port(place_of(call, None)?.as_ref(), &host, port, timeout),
         (Either::Right(_), Some(_)) => {
             Err(call.invalid("`host` goes with an Ns: the first argument is a host already"))
         }
@@ -295,6 +303,7 @@ fn http_get(
         (Either::Right(url), Some(Either::Left(options)), None) => (None, url, Some(options)),
         _ => return Err(misused(call)),
     };
+    let ns = place_of(call, ns.map(NetnsArg))?;
     net::http_get(ns.as_ref(), &url, &options.unwrap_or_default()).map(page)
 }
 
