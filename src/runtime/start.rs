@@ -99,8 +99,10 @@ fn act(
     let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, time_ns, cgroup, maps, .. } =
         start;
     let last = ops.len().saturating_sub(1);
+    let joins = ops.iter().any(|op| matches!(op, Op::Join(..)));
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
+    let shield = Shield::raise(op, joins)?;
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
     let child = match pid_ns {
         Some(pid_ns) if rootless::in_user_ns() => clone::start_within(plan, fresh, cgroup, pid_ns),
@@ -113,6 +115,7 @@ fn act(
     progress.made(object.clone())?;
     let failure = hand_shake(op, &mut child, maps)?;
     away.map_or(Ok(()), |away| away.leave(op))?;
+    shield.lower(op)?;
     let done = failure.map_or(texts.len(), |failure| failure.step.min(last));
     for text in &texts[..done] {
         record::note(|| format!("[child] {text}"), Ok("0".into()), None);
@@ -144,6 +147,39 @@ fn born_in(
     // Allowed where the machine's own pid namespace is ours to enter: see `clone::start_within` for where it is not.
     nsfd::enter(&own, CloneFlags::CLONE_NEWPID)?;
     child
+}
+
+/// Keeps our memory, which a child shares until its exec, from those who are in the namespaces that it joins already: root
+/// of a user namespace may trace every process in it whose memory can be dumped (CVE-2016-9962).
+struct Shield {
+    raised: bool,
+}
+
+impl Shield {
+    fn raise(op: &'static str, joins: bool) -> Result<Self> {
+        if joins {
+            process::set_dumpable(false).context(op, "cannot protect the memory of this program")?;
+        }
+        Ok(Self { raised: joins })
+    }
+
+    /// Once the child has exec'ed or ended. A child that changes its user makes our memory undumpable as well, and the
+    /// files below `/proc` of a child that is born like that are not an ordinary user's: its maps could not be written.
+    fn lower(mut self, op: &'static str) -> Result<()> {
+        if std::mem::take(&mut self.raised) || rootless::in_user_ns() {
+            process::set_dumpable(true).context(op, "cannot set what may be seen of this program")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shield {
+    fn drop(&mut self) {
+        if self.raised {
+            // After an error half-way, when the child is gone: what was before.
+            let _ = process::set_dumpable(true);
+        }
+    }
 }
 
 /// This thread in the time namespace of another process, so that a child is born there: a process that shares its memory
