@@ -47,7 +47,7 @@ impl User {
     pub(crate) fn command(&self, binary: &OsStr, folder: &Path) -> Command {
         let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let line = format!("{NAME}:x:{UID}:{UID}::{}:/bin/sh\n", folder.display());
-        std::fs::write(folder.join("passwd"), known + &line).expect("the folder can be written");
+        std::fs::write(folder.join("passwd"), format!("{known}{line}")).expect("the folder can be written");
         std::fs::write(folder.join("subordinate"), &self.subordinate).expect("the folder can be written");
         std::fs::write(folder.join("cshell"), "").expect("the folder can be written");
         own(folder);

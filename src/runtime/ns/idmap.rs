@@ -3,8 +3,11 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ns::subid::{self, IdKind};
 use crate::runtime::rootless;
-use crate::sys::{Errno, file};
+use crate::sys::child::{Op, Plan};
+use crate::sys::{Errno, clone, file, nsfd};
+use nix::sched::CloneFlags;
 use rustix::fs::{CWD, Mode, OFlags};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// A range of ids: `size` ids from `container` inside are those from `host` outside.
@@ -18,6 +21,18 @@ pub struct IdMap {
     pub size: u32,
 }
 
+/// Who chose the maps of a user namespace, and so who a process in it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// The user: a process becomes root inside, if there is one.
+    #[default]
+    Asked,
+    /// The program, with ids that nobody else has: as above, and the files of a root belong to who they belong to outside.
+    Auto,
+    /// The program, so that the caller keeps its ids: a process stays the caller.
+    Keep,
+}
+
 /// The two maps of a user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdMaps {
@@ -25,6 +40,8 @@ pub struct IdMaps {
     pub uid: Vec<IdMap>,
     /// Group ids.
     pub gid: Vec<IdMap>,
+    /// Who chose them.
+    pub shape: Shape,
 }
 
 /// The kernel takes this many ranges (Linux 4.15).
@@ -35,7 +52,34 @@ impl IdMaps {
     #[must_use]
     pub fn root() -> Self {
         let one = |host| vec![IdMap { container: 0, host, size: 1 }];
-        Self { uid: one(nix::unistd::geteuid().as_raw()), gid: one(nix::unistd::getegid().as_raw()) }
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Self { uid: one(uid), gid: one(gid), shape: Shape::Asked }
+    }
+
+    /// Whether a process becomes root inside: there is one, as a user and as a group, and the caller is not to stay itself.
+    #[must_use]
+    pub fn becomes_root(&self) -> bool {
+        self.has_root() && self.shape != Shape::Keep
+    }
+
+    /// Who root inside is outside: its user and its group.
+    #[must_use]
+    pub fn root_outside(&self) -> Option<(u32, u32)> {
+        let of = |map: &[IdMap]| map.iter().find(|range| range.container == 0).map(|range| range.host);
+        of(&self.uid).zip(of(&self.gid))
+    }
+
+    /// A user namespace with these maps that nothing is in, as a descriptor: for the mapping of a mount.
+    ///
+    /// # Errors
+    /// As of [`write`](Self::write); a user namespace that the kernel refuses.
+    pub fn namespace(&self, op: &'static str) -> Result<OwnedFd> {
+        let plan = Plan::new(vec![Op::Wait], Vec::new(), Vec::new());
+        // It is ended and collected when it is dropped.
+        let child = clone::start(plan, CloneFlags::CLONE_NEWUSER, None)
+            .map_err(|source| rootless::no_user_ns(op, source))?;
+        self.write(op, child.pid)?;
+        nsfd::open(child.pid, "user").context(op, "cannot open the user namespace")
     }
 
     /// Checks that ranges are not empty, do not wrap and do not overlap.
@@ -215,7 +259,7 @@ mod tests {
             (vec![map(0, u32::MAX - 1, 1)], true),
             (vec![map(0, 0, 0)], false),
         ] {
-            let maps = IdMaps { uid: ranges.clone(), gid: Vec::new() };
+            let maps = IdMaps { uid: ranges.clone(), ..IdMaps::default() };
             assert_eq!(maps.check("ns::new").is_ok(), good, "{ranges:?}");
         }
     }

@@ -7,6 +7,7 @@ pub mod pin;
 pub mod set;
 pub mod subid;
 pub mod sysctl;
+pub mod userns;
 
 pub use crate::sys::mount::Propagation;
 pub use kinds::{Kind, Kinds};

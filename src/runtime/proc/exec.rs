@@ -2,9 +2,9 @@
 
 use crate::error::{CommandFailure, Error, ErrorKind, Result};
 use crate::runtime::cgroup::{self, Cgroup};
-use crate::runtime::net;
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
@@ -14,7 +14,6 @@ use crate::runtime::start::{self, Start, StepFailure};
 use crate::runtime::{cancel, units};
 use crate::sys::Errno;
 use nix::sched::CloneFlags;
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -32,7 +31,7 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     let mut own = Vec::new();
-    let outcome = complete(session, spec, &mut own).and_then(|spec| {
+    let outcome = complete(session, OP, spec, &mut own).and_then(|spec| {
         let process = launch(session, OP, &spec, &mut own)?;
         finish(session, OP, &spec, &process)
     });
@@ -40,22 +39,6 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
         Ok(outcome) => session.undo_steps(&own).map(|()| outcome),
         Err(error) => Err(session.roll_back(own, error)),
     }
-}
-
-/// A group of its own, when limits were given in place of one, and the session's network, when it has one. The steps are
-/// added to `own`.
-fn complete<'a>(session: &Session, spec: &'a ProcSpec, own: &mut Vec<StepId>) -> Result<Cow<'a, ProcSpec>> {
-    let mut spec = Cow::Borrowed(spec);
-    if !spec.limits.is_empty() {
-        let (id, group) = cgroup::limit_new(session, &spec.limits)?;
-        own.extend(session.disown(id));
-        spec.to_mut().cgroup = Some(group);
-    }
-    let own_network = spec.fresh().has("net") || spec.joined().is_some_and(|set| set.kinds.has("net"));
-    if let Some(home) = net::home(session)?.filter(|_| !own_network) {
-        spec.to_mut().network = Some(home);
-    }
-    Ok(spec)
 }
 
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
@@ -78,8 +61,8 @@ fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Proces
 /// As [`exec`], for what happens before the command runs.
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
     let mut own = Vec::new();
-    let started =
-        complete(session, spec, &mut own).and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
+    let started = complete(session, "proc::spawn", spec, &mut own)
+        .and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
     match started {
         Ok(process) => {
             own.push(process.step());
@@ -92,7 +75,6 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 /// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
-    spec.check(op)?;
     if let Some(set) = spec.joined() {
         set.alive(op)?;
     }
@@ -101,7 +83,8 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let env = plan::environment(spec);
     let (streams, stdio) = Streams::open(op, spec)?;
     let leads_group = !stdio.shares_terminal;
-    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, own)).transpose()?;
+    let idmap = spec.idmap.as_deref();
+    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, idmap, own)).transpose()?;
     let steps = plan::steps(op, spec, maps.as_ref(), &env, stdio, tree)?;
     let group = birth_group(session, op, spec)?;
     let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();

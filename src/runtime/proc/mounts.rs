@@ -1,6 +1,7 @@
 //! What is mounted in the root of a process: its options, and the steps of the child that mount it.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::proc::plan::c_string;
 use crate::runtime::proc::spec::Mount;
 use crate::runtime::start::Steps;
@@ -35,11 +36,18 @@ const LINKS: [(&str, &str); 5] = [
 
 /// How mount points are treated.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground {
+pub struct Ground<'a> {
     /// Missing ones are made.
     pub make: bool,
     /// Device nodes cannot be made (in a user namespace): those of the host are bound.
     pub bind_devices: bool,
+    /// How the owners of binds with the option `idmap` are shown.
+    pub idmap: Option<&'a IdMapping>,
+}
+
+/// Whether the owners of a bind are to be mapped.
+pub(super) fn is_idmapped(mount: &Mount) -> bool {
+    mount.options.iter().flat_map(|text| text.split(',')).any(|option| option == "idmap")
 }
 
 /// The short names that stand for a mount: `"proc"`, `"sys"`, `"dev"`, `"tmp"`, `"shm"`.
@@ -61,11 +69,11 @@ pub fn of_name(name: &str) -> Option<Mount> {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] for an unknown type or a relative target; a source to bind that does not exist.
-pub fn plan(op: &'static str, mounts: &[Mount], ground: Ground, steps: &mut Steps) -> Result<()> {
+pub fn plan(op: &'static str, mounts: &[Mount], ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     mounts.iter().try_for_each(|mount| plan_one(op, mount, ground, steps))
 }
 
-fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn plan_one(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let target = &mount.target;
     if !target.is_absolute() || target.components().any(|part| part == Component::ParentDir) {
         let what = format!("mounts: target {} must start with / and have no ..", target.display());
@@ -85,7 +93,13 @@ fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) 
     }
 }
 
-fn virtual_fs(op: &'static str, mount: &Mount, always: u64, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn virtual_fs(
+    op: &'static str,
+    mount: &Mount,
+    always: u64,
+    ground: Ground<'_>,
+    steps: &mut Steps,
+) -> Result<()> {
     let (flags, _, data) = split(&mount.options);
     make_target(op, &mount.target, true, ground, steps)?;
     let source = mount.source.as_ref().map_or_else(|| mount.kind.clone(), |path| path.display().to_string());
@@ -119,15 +133,17 @@ fn push_mount(op: &'static str, steps: &mut Steps, call: &Call<'_>) -> Result<()
 }
 
 /// The source is opened, and its attributes are set, here: the child only attaches it.
-fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn bind(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let Some(source) = &mount.source else {
         return Err(Error::new(ErrorKind::InvalidArgument, op, "mounts: a bind needs a source"));
     };
     let (_, attributes, data) = split(&mount.options);
-    if let Some(unknown) = data.iter().find(|name| !matches!(name.as_str(), "bind" | "rbind" | "rw")) {
+    if let Some(unknown) =
+        data.iter().find(|name| !matches!(name.as_str(), "bind" | "rbind" | "rw" | "idmap"))
+    {
         let what = format!("mounts: a bind has no option {unknown:?}");
         return Err(Error::new(ErrorKind::InvalidArgument, op, what)
-            .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind"));
+            .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind, idmap"));
     }
     let recursive = !mount.options.iter().any(|option| option == "bind");
     let tree = mount::clone_tree(CWD, source, recursive).map_err(|source_error| {
@@ -135,13 +151,16 @@ fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> R
     })?;
     mount::set_attributes(&tree, attributes, libc::MS_PRIVATE, recursive)
         .context(op, format!("mounts: cannot set the options of {}", source.display()))?;
+    if let Some(idmap) = ground.idmap.filter(|_| is_idmapped(mount)) {
+        idmap.apply(op, &tree, source, recursive)?;
+    }
     make_target(op, &mount.target, source.is_dir(), ground, steps)?;
     let text = format!("bind {} to {}", source.display(), mount.target.display());
     steps.push(Op::Attach(tree, c_path(op, &mount.target)?), text);
     Ok(())
 }
 
-fn dev(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn dev(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let dir = &mount.target;
     make_target(op, dir, true, ground, steps)?;
     let careful = libc::MS_NOSUID | libc::MS_NOEXEC;
@@ -191,7 +210,7 @@ fn make_target(
     op: &'static str,
     target: &Path,
     folder: bool,
-    ground: Ground,
+    ground: Ground<'_>,
     steps: &mut Steps,
 ) -> Result<()> {
     if !ground.make {

@@ -1,8 +1,9 @@
 //! From what is asked to what the child does: the list of its steps.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay;
-use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::idmap::{IdMaps, Shape};
 use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
 use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
@@ -85,7 +86,15 @@ pub fn candidates(name: &[u8], env: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
 ///
 /// # Errors
 /// When it cannot be opened or mounted.
-pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
+pub fn tree(
+    session: &Session,
+    op: &'static str,
+    root: &Root,
+    idmap: Option<&IdMapping>,
+    steps: &mut Vec<StepId>,
+) -> Result<OwnedFd> {
+    // Maps that were asked for one by one leave the owners of a root as they are.
+    let idmap = idmap.filter(|idmap| idmap.maps.shape != Shape::Asked);
     match root {
         Root::Folder { path, .. } => {
             let tree = mount::clone_tree(CWD, path, true).map_err(|source| {
@@ -95,9 +104,12 @@ pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<St
                 let what = format!("rootfs: {} is not a folder", path.display());
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(path));
             }
+            if let Some(idmap) = idmap {
+                idmap.apply(op, &tree, path, true)?;
+            }
             Ok(tree)
         }
-        Root::Overlay(spec) => overlay::detached(session, spec, steps),
+        Root::Overlay(spec) => overlay::detached(session, spec, idmap, steps),
     }
 }
 
@@ -162,7 +174,7 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
                 let pidfd = duplicate(op, set.pidfd())?;
                 steps.push(Op::Join(pidfd, kinds.flags()), format!("join the namespaces of {}", set.pid));
             }
-            if set.maps.as_ref().is_some_and(IdMaps::has_root) {
+            if set.maps.as_ref().is_some_and(IdMaps::becomes_root) {
                 steps.push(Op::Gid(0), "become root's group inside");
                 steps.push(Op::Uid(0), "become root inside");
             }
@@ -171,7 +183,7 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
                 steps.push(Op::Unshare(mount.flags()), "take a private copy of the mounts");
             }
         }
-        _ if maps.is_some_and(IdMaps::has_root) => {
+        _ if maps.is_some_and(IdMaps::becomes_root) => {
             steps.push(Op::Gid(0), "become root's group inside");
             steps.push(Op::Uid(0), "become root inside");
         }
@@ -213,7 +225,11 @@ fn root(op: &'static str, spec: &ProcSpec, tree: Option<OwnedFd>, steps: &mut St
     let user_ns = spec.fresh().has("user")
         || spec.joined().is_some_and(|set| set.kinds.has("user"))
         || rootless::in_user_ns();
-    let ground = Ground { make: spec.rootfs.as_ref().is_some_and(Root::is_writable), bind_devices: user_ns };
+    let ground = Ground {
+        make: spec.rootfs.as_ref().is_some_and(Root::is_writable),
+        bind_devices: user_ns,
+        idmap: spec.idmap.as_deref(),
+    };
     mounts::plan(op, &spec.mounts, ground, steps)?;
     if spec.rootfs.is_some() {
         steps.push(Op::DropOldRoot, "let the old root go");

@@ -2,9 +2,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::{Cgroup, Limit};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay::OverlaySpec;
 use crate::runtime::net::Netns;
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::userns::Userns;
 use crate::runtime::ns::{Kinds, NsSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -162,6 +164,10 @@ pub struct ProcSpec {
     pub network: Option<Netns>,
     /// The id maps of a fresh user namespace.
     pub maps: Option<IdMaps>,
+    /// A user namespace whose ids are chosen here, in place of maps.
+    pub userns: Option<Userns>,
+    /// How the owners of its files are shown. Set by the start.
+    pub idmap: Option<Rc<IdMapping>>,
     /// Its control group.
     pub cgroup: Option<Rc<Cgroup>>,
     /// Limits of a group of its own, which ends with it.
@@ -211,6 +217,8 @@ impl ProcSpec {
             ns: None,
             network: None,
             maps: None,
+            userns: None,
+            idmap: None,
             cgroup: None,
             limits: Vec::new(),
             rootfs: None,
@@ -242,7 +250,11 @@ impl ProcSpec {
         };
         // A root, and mounts, need a mount namespace that is nobody else's.
         let own_mounts = self.rootfs.is_some() || !self.mounts.is_empty();
-        if own_mounts { asked.with_name("mount") } else { asked }
+        let asked = if own_mounts { asked.with_name("mount") } else { asked };
+        match self.userns {
+            Some(Userns::Auto(_) | Userns::KeepId) => asked.with_name("user"),
+            _ => asked,
+        }
     }
 
     /// The set it joins.
@@ -298,6 +310,10 @@ impl ProcSpec {
         }
         if let Some(maps) = &self.maps {
             maps.check(op)?;
+        }
+        crate::runtime::ns::userns::check(op, self.userns, self.fresh())?;
+        if self.userns.is_some_and(|asked| asked != Userns::Host) && self.joined().is_some() {
+            return invalid("userns: the namespaces are those of a set: give it to ns::new");
         }
         if self.tty && self.output == Output::Null {
             return invalid("a tty has its output captured or inherited");

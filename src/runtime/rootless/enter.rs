@@ -103,7 +103,7 @@ fn subordinate(owner: &Owner) -> Result<IdMaps> {
         Ok(after_own(own, &ranges))
     };
     let gid = nix::unistd::getegid().as_raw();
-    Ok(IdMaps { uid: of(IdKind::User, owner.uid)?, gid: of(IdKind::Group, gid)? })
+    Ok(IdMaps { uid: of(IdKind::User, owner.uid)?, gid: of(IdKind::Group, gid)?, ..IdMaps::default() })
 }
 
 /// The map of root to `own` and of the ids from 1 on to the ranges, one after the other.
