@@ -25,7 +25,7 @@ pub(super) fn complete<'a>(
         own.extend(session.disown(id));
         spec.to_mut().cgroup = Some(group);
     }
-    let own_network = asked.fresh().has("net") || asked.joined().is_some_and(|set| set.kinds.has("net"));
+    let own_network = asked.machine_network || asked.has_own("net");
     if let Some(home) = net::home(session)?.filter(|_| !own_network) {
         spec.to_mut().network = Some(home);
     }

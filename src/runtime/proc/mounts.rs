@@ -41,6 +41,10 @@ pub struct Ground<'a> {
     pub make: bool,
     /// Device nodes cannot be made (in a user namespace): those of the host are bound.
     pub bind_devices: bool,
+    /// A procfs cannot be made: the pid namespace is one that the user namespace has no power over. The one there is bound.
+    pub foreign_proc: bool,
+    /// The same of a sysfs, and of the network namespace.
+    pub foreign_sys: bool,
     /// How the owners of binds with the option `idmap` are shown.
     pub idmap: Option<&'a IdMapping>,
 }
@@ -82,6 +86,8 @@ fn plan_one(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Ste
     match mount.kind.as_str() {
         "bind" => bind(op, mount, ground, steps),
         "dev" => dev(op, mount, ground, steps),
+        "proc" if ground.foreign_proc => bind_view(op, mount, "/proc", ground, steps),
+        "sysfs" if ground.foreign_sys => bind_view(op, mount, "/sys", ground, steps),
         "proc" | "sysfs" | "mqueue" | "cgroup2" => virtual_fs(op, mount, CAREFUL, ground, steps),
         "devpts" => virtual_fs(op, mount, libc::MS_NOSUID | libc::MS_NOEXEC, ground, steps),
         "tmpfs" => virtual_fs(op, mount, 0, ground, steps),
@@ -109,6 +115,21 @@ fn virtual_fs(
         steps,
         &Call { source: &source, target: &mount.target, kind: &mount.kind, flags, data: &data },
     )
+}
+
+/// The view of the kernel that the program has itself, with what is mounted below it: in a user namespace nothing below a
+/// mount can be laid open.
+fn bind_view(
+    op: &'static str,
+    mount: &Mount,
+    source: &str,
+    ground: Ground<'_>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let careful = ["nosuid", "nodev", "noexec"].map(str::to_owned);
+    let options = mount.options.iter().cloned().chain(careful).collect();
+    let bound = Mount { kind: "bind".into(), source: Some(source.into()), options, ..mount.clone() };
+    bind(op, &bound, ground, steps)
 }
 
 /// A mount(2) of the child.

@@ -222,12 +222,12 @@ fn root(op: &'static str, spec: &ProcSpec, tree: Option<OwnedFd>, steps: &mut St
     if let (Some(root), Some(tree)) = (&spec.rootfs, tree) {
         steps.push(Op::Pivot(tree), format!("make {root} the root"));
     }
-    let user_ns = spec.fresh().has("user")
-        || spec.joined().is_some_and(|set| set.kinds.has("user"))
-        || rootless::in_user_ns();
+    let user_ns = spec.has_own("user") || rootless::in_user_ns();
     let ground = Ground {
         make: spec.rootfs.as_ref().is_some_and(Root::is_writable),
         bind_devices: user_ns,
+        foreign_proc: user_ns && !spec.has_pid_ns(),
+        foreign_sys: user_ns && spec.network.is_none() && !spec.has_own("net"),
         idmap: spec.idmap.as_deref(),
     };
     mounts::plan(op, &spec.mounts, ground, steps)?;

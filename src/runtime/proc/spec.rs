@@ -162,6 +162,8 @@ pub struct ProcSpec {
     pub ns: Option<Namespaces>,
     /// The network that stands for the host's, where it has none of its own. Set by the start.
     pub network: Option<Netns>,
+    /// Whether it stays in the machine's network where the session has one of its own.
+    pub machine_network: bool,
     /// The id maps of a fresh user namespace.
     pub maps: Option<IdMaps>,
     /// A user namespace whose ids are chosen here, in place of maps.
@@ -216,6 +218,7 @@ impl ProcSpec {
             command,
             ns: None,
             network: None,
+            machine_network: false,
             maps: None,
             userns: None,
             idmap: None,
@@ -266,10 +269,16 @@ impl ProcSpec {
         }
     }
 
+    /// Whether it has a namespace of the kind called `name` that is not the caller's: its own or its set's.
+    #[must_use]
+    pub fn has_own(&self, name: &str) -> bool {
+        self.fresh().has(name) || self.joined().is_some_and(|set| set.kinds.has(name))
+    }
+
     /// Whether its processes end with the first of them: PID 1 of a namespace, its own or its set's.
     #[must_use]
     pub fn has_pid_ns(&self) -> bool {
-        self.fresh().has("pid") || self.joined().is_some_and(|set| set.kinds.has("pid"))
+        self.has_own("pid")
     }
 
     /// Checks what contradicts itself, before anything is made.
@@ -297,7 +306,7 @@ impl ProcSpec {
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what));
             }
         }
-        let uts = self.fresh().has("uts") || self.joined().is_some_and(|set| set.kinds.has("uts"));
+        let uts = self.has_own("uts");
         if let Some(name) = &self.hostname {
             crate::runtime::ns::set::check_name(op, "hostname", name)?;
             if !uts {

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::net::{
-    self, EndFacts, EndSpec, HttpOptions, HttpResponse, LinkInfo, Netns, Veth, VethSpec,
+    self, EndFacts, EndSpec, Helper, HttpOptions, HttpResponse, LinkInfo, Netns, Veth, VethSpec,
 };
 use crate::runtime::ns::Kind as NsKind;
 use crate::runtime::ns::NsSet;
+use crate::runtime::proc::Process;
 use crate::runtime::session::HandleId;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
@@ -80,6 +81,15 @@ natives! {
     /// Errors: `not_found` when nothing listens; `timeout`; `limit_reached` for a body over `max_bytes`; `corrupt` for an
     /// answer that is not HTTP; `unsupported` for https.
     fn "net::http_get"(place: Either<NetnsArg, String>, url: Option<Either<HttpOptions, String>>, options: Option<HttpOptions>) -> Map = http_get;
+
+    /// Connects a network namespace to the world outside, by `pasta` or `slirp4netns`, whichever is installed: for an
+    /// ordinary user, who cannot give it a link to the machine's network. Without an `Ns` the session's own network, in
+    /// which the ends of links beside the program live. Cut when the returned process is closed.
+    ///
+    /// Nothing is forwarded inwards, and the machine's loopback is not reached.
+    /// Errors: `unsupported` where none is installed or it ends, with what it says; `timeout`. See pasta(1),
+    /// slirp4netns(1).
+    fn "net::outside"(ns: Option<Either<Open<NsSet>, OutsideOptions>>, options: Option<OutsideOptions>) -> (HandleId, Rc<Process>) = outside;
 
     /// The first address of the first end, with its prefix: `"10.9.0.1/24"`, or `()`.
     get "Veth.addr"(link: Open<Veth>) -> Option<String> = veth_addr;
@@ -234,6 +244,47 @@ impl FromOptions for HttpOptions {
             max_bytes: most.map_or(default.max_bytes, |most| usize::try_from(most.0).unwrap_or(usize::MAX)),
         })
     }
+}
+
+/// Which program connects a namespace.
+#[derive(Debug)]
+struct OutsideOptions {
+    with: Option<Helper>,
+}
+
+const OUTSIDE: Options = Options {
+    of: "net::outside",
+    open: None,
+    keys: &[Key::new("with", "text", "what is installed", "\"pasta\" or \"slirp4netns\".")],
+};
+
+impl FromOptions for OutsideOptions {
+    const OPTIONS: &'static Options = &OUTSIDE;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        let Some(name) = opts.take::<String>("with")? else { return Ok(Self { with: None }) };
+        match Helper::ALL.into_iter().find(|helper| helper.name() == name) {
+            Some(helper) => Ok(Self { with: Some(helper) }),
+            None => Err(opts.at().key("with").wrong("must be \"pasta\" or \"slirp4netns\"")),
+        }
+    }
+}
+
+fn outside(
+    call: &Call<'_>,
+    ns: Option<Either<Open<NsSet>, OutsideOptions>>,
+    options: Option<OutsideOptions>,
+) -> Result<(HandleId, Rc<Process>)> {
+    let (set, options) = match (ns, options) {
+        (Some(Either::Left(set)), options) => (Some(set), options),
+        (Some(Either::Right(options)), None) => (None, Some(options)),
+        (None, options) => (None, options),
+        (Some(Either::Right(_)), Some(_)) => return Err(call.invalid("the options were given twice")),
+    };
+    if let Some(set) = set.as_ref().filter(|set| !set.kinds.has("net")) {
+        let what = format!("the Ns has no network namespace of its own (its kinds: {})", set.kinds);
+        return Err(call.invalid(&what).hint("add \"net\" to the kinds of ns::new"));
+    }
+    net::outside(call.session(), set.as_deref(), options.and_then(|options| options.with))
 }
 
 fn veth(call: &Call<'_>, spec: OrEmpty<VethSpec>) -> Result<(HandleId, Rc<Veth>)> {
