@@ -191,6 +191,11 @@ struct InTime {
 impl InTime {
     fn enter(op: &'static str, ns: BorrowedFd<'_>) -> Result<Self> {
         let what = "cannot enter the time namespace";
+        if rootless::in_user_ns() {
+            let what = "a time namespace that a set keeps cannot be joined in a user namespace: there is no way back";
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .hint("make it with the command: `ns: [\"time\"]` of proc::exec"));
+        }
         let own = nsfd::open(0, "time").context(op, what)?;
         let kind = crate::runtime::ns::Kinds::NONE.with_name("time").flags();
         nsfd::enter(ns, kind).map_err(|source| {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::allow_attributes, reason = "what is unused differs between the test files")]
 
+pub(crate) mod skip;
 pub(crate) mod user;
 
 use std::ffi::OsString;
@@ -184,6 +185,40 @@ impl Cshell {
             stderr: String::from_utf8(output.stderr).unwrap(),
             ended: output.status.into(),
         }
+    }
+
+    /// Runs it as the user in control groups that root has delegated to it, on version 1 and 2: made by another run of the
+    /// program, which takes them back.
+    #[track_caller]
+    pub(crate) fn delegated(self) -> Run {
+        let driver = r#"
+            let group = cgroup::create(`delegated-${sys::info().pid}`, #{ cpuset: "0" });
+            let run = proc::exec(sys::args(), #{ cgroup: group, check: false });
+            print(run.stdout);
+            sys::log(run.stderr);
+            exit(run.code);
+        "#;
+        let mut user = self.user.clone().unwrap();
+        user.before = format!("{}\n{}", user::DELEGATE, user.before);
+        let command = user.command(env!("CARGO_BIN_EXE_cshell").as_ref(), self.folder.path());
+        let mut outer = code(driver);
+        outer.args.push(command.get_program().into());
+        outer.args.extend(command.get_args().map(Into::into));
+        outer.args.extend(self.args.iter().cloned());
+        for (name, value) in command.get_envs() {
+            outer.env.push((name.to_str().unwrap().into(), value.unwrap().to_str().unwrap().into()));
+        }
+        let state = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
+        outer.env.push(("STATE".into(), state("")));
+        outer.cwd = self.cwd.clone();
+        outer.output()
+    }
+
+    /// Runs it, and looks at something before its folder goes.
+    #[track_caller]
+    pub(crate) fn output_with<T>(self, look: impl FnOnce() -> T) -> (Run, T) {
+        let run = self.output();
+        (run, look())
     }
 
     /// Runs it and compares everything.

@@ -19,11 +19,13 @@ pub(crate) struct User {
     pub(crate) subordinate: String,
     /// Shell code that runs as root in the mount namespace, before the user takes over.
     pub(crate) before: String,
+    /// The process whose network namespace stands for the machine's.
+    pub(crate) network: Option<String>,
 }
 
 impl Default for User {
     fn default() -> Self {
-        Self { subordinate: format!("{NAME}:{SUBORDINATE}:65536\n"), before: String::new() }
+        Self { subordinate: format!("{NAME}:{SUBORDINATE}:65536\n"), before: String::new(), network: None }
     }
 }
 
@@ -41,6 +43,24 @@ unset BEFORE
 exec "$SETPRIV" --reuid "$uid" --regid "$uid" --clear-groups -- "$folder/cshell" "$@"
 "#;
 
+/// Gives the groups that the shell is in, below one called `delegated-…`, to the user.
+pub(crate) const DELEGATE: &str = r#"
+while IFS=: read -r number controllers path; do
+    case "$controllers" in
+    "") tree=/sys/fs/cgroup/unified; [ -d "$tree" ] || tree=/sys/fs/cgroup ;;
+    name=*) continue ;;
+    *) tree=/sys/fs/cgroup/$controllers ;;
+    esac
+    case "$path" in
+    */delegated-*)
+        for name in "" cgroup.procs tasks cgroup.threads cgroup.subtree_control; do
+            [ ! -e "$tree$path/$name" ] || chown "$uid:$uid" "$tree$path/$name"
+        done ;;
+    esac
+done </proc/self/cgroup
+export CSHELL_RUN=$STATE/run CSHELL_ROOT=$STATE/root
+"#;
+
 impl User {
     /// The command that runs `binary` as the user, whose folder `folder` becomes.
     #[expect(clippy::disallowed_methods, reason = "the program under test")]
@@ -51,7 +71,14 @@ impl User {
         std::fs::write(folder.join("subordinate"), &self.subordinate).expect("the folder can be written");
         std::fs::write(folder.join("cshell"), "").expect("the folder can be written");
         own(folder);
-        let mut command = Command::new("unshare");
+        let mut command = match &self.network {
+            Some(pid) => {
+                let mut command = Command::new("nsenter");
+                command.args(["-t", pid, "--net", "unshare"]);
+                command
+            }
+            None => Command::new("unshare"),
+        };
         command.args(["--mount", "sh", "-c", BECOME, "sh"]).arg(folder).arg(UID.to_string());
         command.env_clear();
         command.env("CSHELL_BINARY", binary).env("BEFORE", &self.before).env("HOME", folder);

@@ -1,6 +1,7 @@
 //! `sys`: the running script, its arguments, its host and its clock. Also the model of a module, see [`super`].
 
 use crate::error::{Result, SysContext};
+use crate::runtime::rootless;
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::Int;
 use crate::script::native::natives;
@@ -24,6 +25,12 @@ natives! {
     /// Facts about the program and its host: `version`, `script`, `pid`, `uid`, `kernel`, `hostname`, `arch`,
     /// `cpus`, `run` and `root` (the state folders).
     fn "sys::info"() -> serde_json::Value = info;
+    /// Without root: who root is outside, and what cannot work; `()` as root.
+    ///
+    /// A map: `user`, `uid`, `ids` (how many there are, root with them), and `limits`, a list of maps with `name`, `what`,
+    /// `why` and `fix` (or `()`). An ordinary user's script runs in a user and a mount namespace that the program enters
+    /// before it: commands on the host see `root` there, who is the user (as under `podman unshare`).
+    fn "sys::rootless"() -> Option<serde_json::Value> = is_rootless;
     /// The seconds since 1970, with a fraction.
     fn "sys::now"() -> f64 = now;
     /// Waits. A signal ends the wait and the script.
@@ -88,6 +95,19 @@ fn info(call: &Call<'_>) -> Result<serde_json::Value> {
         "run": dirs.run,
         "root": dirs.root,
     }))
+}
+
+fn is_rootless(_: &Call<'_>) -> Result<Option<serde_json::Value>> {
+    let Some(entered) = rootless::entered() else { return Ok(None) };
+    let limits = rootless::report()
+        .into_iter()
+        .map(|limit| json!({ "name": limit.name, "what": limit.what, "why": limit.why, "fix": limit.fix }));
+    Ok(Some(json!({
+        "user": entered.owner.shown(),
+        "uid": entered.owner.uid,
+        "ids": entered.maps.uid.iter().map(|range| u64::from(range.size)).sum::<u64>(),
+        "limits": limits.collect::<Vec<_>>(),
+    })))
 }
 
 fn now(_: &Call<'_>) -> Result<f64> {
