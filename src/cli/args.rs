@@ -23,6 +23,8 @@ pub(super) enum Plan {
     Gc(gc::Options),
     /// Show the documentation of the natives.
     Doc(Option<String>),
+    /// Explain what a process may do.
+    Audit { process: String, json: bool },
     /// Only write a text: help, version.
     Say(String),
 }
@@ -87,6 +89,15 @@ enum Command {
         #[arg(long)]
         kept: bool,
     },
+    /// Explain what a process may do, whoever started it: capabilities, namespaces, system calls, mounts
+    Audit {
+        /// The process id
+        #[arg(value_name = "PID")]
+        process: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the functions of the language
     Doc {
         /// A module (net) or a function (net::veth); without it, the list of modules
@@ -138,6 +149,7 @@ fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
     match parse(&words).map(|cli| cli.command) {
         Ok(Some(Command::Check { files })) => Ok(Plan::Check(files)),
         Ok(Some(Command::Gc { dry_run, kept })) => Ok(Plan::Gc(gc::Options { dry_run, kept })),
+        Ok(Some(Command::Audit { process, json })) => Ok(Plan::Audit { process, json }),
         Ok(Some(Command::Doc { name })) => Ok(Plan::Doc(name)),
         Ok(None) => Err(usage(format!("there is no command `{name}`"))),
         Err(done) => done,

@@ -18,6 +18,7 @@
 //! standard output that went away ends it the same way, by SIGPIPE.
 
 mod args;
+mod audit;
 mod check;
 mod doc;
 mod gc;
@@ -40,6 +41,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(Plan::Check(files)) => check::check(&files),
         Ok(Plan::Gc(options)) => gc::gc(options),
         Ok(Plan::Doc(name)) => doc::doc(name.as_deref()),
+        Ok(Plan::Audit { process, json }) => audit::audit(&process, json),
         Ok(Plan::Say(text)) => say(&text),
         Err(text) => {
             complain(&text);

@@ -14,6 +14,7 @@ pub mod ns;
 pub mod object;
 pub mod proc;
 pub mod rootless;
+pub mod security;
 pub mod session;
 pub mod start;
 pub mod state;

@@ -434,6 +434,17 @@ impl Session {
         }
     }
 
+    /// The handle of a thing, while it is open.
+    #[must_use]
+    pub fn id_of<T: Handle>(&self, thing: &Rc<T>) -> Option<HandleId> {
+        let same = |slot: &Slot| {
+            slot.handle
+                .as_ref()
+                .is_some_and(|handle| std::ptr::addr_eq(Rc::as_ptr(handle), Rc::as_ptr(thing)))
+        };
+        self.handles.borrow().iter().find(|(_, slot)| same(slot)).map(|(id, _)| *id)
+    }
+
     /// The thing behind a handle, when it is open and of type `T`.
     ///
     /// # Errors

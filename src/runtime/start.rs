@@ -7,7 +7,7 @@ use crate::runtime::object::Object;
 use crate::runtime::rootless;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
-use crate::sys::clone::{Child, Failure};
+use crate::sys::clone::{Child, Failure, Place, Said};
 use crate::sys::{Errno, SysError, clone, nsfd, process, record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
@@ -52,6 +52,17 @@ pub struct Start<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The id maps of its new user namespace. The plan waits once more then, before anything else.
     pub maps: Option<&'a IdMaps>,
+    /// What looks at the process in its [last stage](crate::sys::stage), before the command runs.
+    pub confirm: Option<Confirm<'a>>,
+}
+
+/// Looks at a process by its id; an error ends the start.
+pub struct Confirm<'a>(pub Box<dyn FnOnce(i32) -> Result<()> + 'a>);
+
+impl std::fmt::Debug for Confirm<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Confirm")
+    }
 }
 
 /// A child that has exec'ed.
@@ -113,23 +124,45 @@ fn act(
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
     progress.made(object.clone())?;
-    let failure = hand_shake(op, &mut child, maps)?;
+    let mut said = hand_shake(op, &mut child, maps)?;
     away.map_or(Ok(()), |away| away.leave(op))?;
-    shield.lower(op)?;
-    let done = failure.map_or(texts.len(), |failure| failure.step.min(last));
-    for text in &texts[..done] {
+    let reached = |said: &Said| match said {
+        Said::Failed(Failure { place: Place::Step(step), .. }) => (*step).min(last),
+        _ => texts.len(),
+    };
+    for text in &texts[..reached(&said)] {
         record::note(|| format!("[child] {text}"), Ok("0".into()), None);
     }
-    if let Some(Failure { step, errno }) = failure {
-        let call = child_call(texts.get(step).map_or("?", String::as_str), errno);
-        record::note(|| format!("[child] {}", texts[done]), Err(errno), None);
-        let what = what.get(step).cloned().unwrap_or_default();
-        return Err(explain(StepFailure { what, call, is_exec: step == last }));
+    if said == Said::Ready {
+        start.confirm.map_or(Ok(()), |confirm| (confirm.0)(pid))?;
+        let_go(op, &child)?;
+        said = listen(op, &mut child)?;
+    }
+    shield.lower(op)?;
+    if let Said::Failed(failure) = said {
+        return Err(explain(step_failure(failure, &texts, &what)));
     }
     let pidfd =
         child.into_pidfd().ok_or_else(|| Error::new(ErrorKind::Internal, op, "the child has not exec'ed"))?;
     let effect = format!("process {pid}, started at tick {start_time}");
     Ok(Done { value: Running { pid, pidfd }, object, effect })
+}
+
+fn step_failure(failure: Failure, texts: &[String], what: &[String]) -> StepFailure {
+    let Failure { place, errno } = failure;
+    let last = texts.len().saturating_sub(1);
+    let (call, what, is_exec) = match place {
+        Place::Step(step) => {
+            let text = texts.get(step).map_or("?", String::as_str);
+            (text.to_owned(), what.get(step).cloned().unwrap_or_default(), step == last)
+        }
+        Place::Filter => {
+            ("seccomp(SECCOMP_SET_MODE_FILTER)".into(), "install the filter of system calls".into(), false)
+        }
+        Place::Program => ("execve".into(), what.get(last).cloned().unwrap_or_default(), true),
+    };
+    record::note(|| format!("[child] {call}"), Err(errno), None);
+    StepFailure { what, call: child_call(&call, errno), is_exec }
 }
 
 /// Runs `clone` with the children of this thread being born in the pid namespace of `pid_ns`.
@@ -149,8 +182,8 @@ fn born_in(
     child
 }
 
-/// Keeps our memory, which a child shares until its exec, from those who are in the namespaces that it joins already: root
-/// of a user namespace may trace every process in it whose memory can be dumped (CVE-2016-9962).
+/// Keeps our memory and descriptors, which a child shares until its exec, from those who are in the namespaces that it joins
+/// already: root of a user namespace may trace every process in it whose memory can be dumped (CVE-2016-9962).
 struct Shield {
     raised: bool,
 }
@@ -225,12 +258,17 @@ impl Drop for InTime {
     }
 }
 
-fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Option<Failure>> {
+fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Said> {
     if let Some(maps) = maps {
         maps.write(op, child.pid)?;
         let_go(op, child)?;
     }
     let_go(op, child)?;
+    listen(op, child)
+}
+
+/// Waits for the child's next word, or for a signal that stops the program.
+fn listen(op: &'static str, child: &mut Child) -> Result<Said> {
     loop {
         let mut fds = vec![PollFd::new(child.report_fd(), PollFlags::POLLIN)];
         fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -239,7 +277,7 @@ fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Res
             _ => cancel::check(op)?,
         }
     }
-    child.started().context(op, "cannot hear from the new process")
+    child.hear().context(op, "cannot hear from the new process")
 }
 
 fn let_go(op: &'static str, child: &Child) -> Result<()> {

@@ -11,10 +11,39 @@
     reason = "a register holds any argument, and a conversion that could fail would be a branch to a panic"
 )]
 
-use super::Errno;
+mod root;
+mod terminal;
+
+use super::{Errno, seccomp, stage};
 use nix::sched::CloneFlags;
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Where something is made: a folder, and a name in it.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    /// The folder.
+    pub dir: CString,
+    /// The name.
+    pub name: CString,
+}
+
+/// A file system that is made and mounted: fsopen(2), fsconfig(2), fsmount(2), move_mount(2).
+#[derive(Clone, Debug)]
+pub struct MountCall {
+    /// The source, as shown in mountinfo.
+    pub source: CString,
+    /// Where.
+    pub target: CString,
+    /// The file system type.
+    pub kind: CString,
+    /// `MOUNT_ATTR_RDONLY` and others.
+    pub attributes: u64,
+    /// The options of the file system, with or without a value.
+    pub options: Vec<(CString, Option<CString>)>,
+    /// Whether no symbolic link may be on the way to the target.
+    pub no_links: bool,
+}
 
 /// One step of a child.
 #[derive(Debug)]
@@ -36,6 +65,11 @@ pub enum Op {
     NewSession,
     /// Make the terminal on standard input the controlling one.
     ControlTerminal,
+    /// Make a terminal of the new root's `/dev/pts`, owned by a user, hand its controlling side over a socket, and run on
+    /// it.
+    Terminal(OwnedFd, u32),
+    /// Make the file of a standard stream a user's, so that it can be opened by `/dev/stdout`.
+    Own(i32, u32),
     /// Change the propagation of `/` and of all below it; the flag is that of mount(2).
     Propagation(u64),
     /// Make a detached mount the root: attach it over `/` and pivot into it. The old root stays below, out of reach.
@@ -45,25 +79,20 @@ pub enum Op {
     DropOldRoot,
     /// Attach a detached mount at a path of the new root.
     Attach(OwnedFd, CString),
-    /// mount(2).
-    Mount {
-        /// The source, as shown in mountinfo.
-        source: CString,
-        /// Where.
-        target: CString,
-        /// The file system type.
-        kind: CString,
-        /// The flags of mount(2).
-        flags: u64,
-        /// The options of the file system.
-        data: CString,
-    },
+    /// Make a file system and mount it in the new root.
+    Mount(MountCall),
     /// Make a folder; an existing one is fine.
-    Folder(CString, u32),
-    /// Make a device node (a character device); an existing file is fine.
-    Device(CString, u32, u64),
+    Folder(Spot, u32),
+    /// Make a device node or an empty file; an existing file is fine.
+    Node(Spot, u32, u64),
     /// Make a symbolic link; an existing file is fine.
-    Link(CString, CString),
+    Link(CString, Spot),
+    /// Put an empty folder, or the root's `/dev/null`, over a path; what is not there is left so.
+    Mask(CString),
+    /// Make a path read-only, with what is mounted below it; what is not there is left so.
+    Protect(CString),
+    /// Make the mount at a path read-only; what is mounted in it stays as it is.
+    Freeze(CString),
     /// Write a short text to a file: a sysctl.
     Write(CString, Vec<u8>),
     /// Set the host name.
@@ -88,10 +117,18 @@ pub enum Op {
     Capabilities(u64),
     /// No program gains privileges any more.
     NoNewPrivs,
+    /// Join a new, empty session keyring.
+    NewKeyring,
+    /// Install a filter of system calls: its instructions, and the flags of seccomp(2).
+    Filter(Vec<u64>, u64),
     /// Change the working directory.
     Chdir(CString),
+    /// Change the working directory, to one of the new root.
+    Enter(CString),
     /// Put a descriptor at a number from 0 to 2.
     Stdio(OwnedFd, i32),
+    /// Put the `/dev/null` of the new root at a number from 0 to 2.
+    Null(i32),
     /// Ignore SIGCHLD, so that orphans are reaped by the kernel.
     IgnoreChildren,
     /// Close, at exec, every descriptor above 2, and give every signal its default action and an empty mask.
@@ -100,6 +137,8 @@ pub enum Op {
     Exec(Vec<CString>),
     /// Run the program behind a descriptor.
     ExecFd(OwnedFd),
+    /// Run the [last stage](super::stage) behind a descriptor.
+    Stage(OwnedFd),
 }
 
 impl Op {
@@ -114,18 +153,33 @@ impl Op {
             Self::Unshare(kinds) => format!("unshare({})", show_kinds(*kinds)),
             Self::NewSession => "setsid()".into(),
             Self::ControlTerminal => "ioctl(0, TIOCSCTTY, 0)".into(),
+            Self::Terminal(socket, owner) => {
+                let socket = socket.as_raw_fd();
+                format!("openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), fchown({owner}), sendmsg({socket})")
+            }
+            Self::Own(fd, user) => format!("fchown({fd}, {user}, -1)"),
             Self::Propagation(flags) => format!("mount(NULL, \"/\", NULL, {flags:#x}, NULL)"),
             Self::Pivot(fd) => {
                 format!("move_mount({}, \"\", AT_FDCWD, \"/\") and pivot_root(\".\", \".\")", fd.as_raw_fd())
             }
             Self::DropOldRoot => "umount2(\".\", MNT_DETACH)".into(),
             Self::Attach(fd, target) => format!("move_mount({}, \"\", AT_FDCWD, {target:?})", fd.as_raw_fd()),
-            Self::Mount { source, target, kind, flags, data } => {
-                format!("mount({source:?}, {target:?}, {kind:?}, {flags:#x}, {data:?})")
+            Self::Mount(call) => {
+                let MountCall { source, target, kind, attributes, .. } = call;
+                format!("fsopen({kind:?}, {source:?}), fsmount({attributes:#x}), move_mount({target:?})")
             }
-            Self::Folder(path, mode) => format!("mkdir({path:?}, 0o{mode:o})"),
-            Self::Device(path, mode, dev) => format!("mknod({path:?}, 0o{mode:o}, {dev:#x})"),
-            Self::Link(target, path) => format!("symlink({target:?}, {path:?})"),
+            Self::Folder(spot, mode) => format!("mkdirat({:?}, {:?}, 0o{mode:o})", spot.dir, spot.name),
+            Self::Node(spot, mode, dev) => {
+                format!("mknodat({:?}, {:?}, 0o{mode:o}, {dev:#x})", spot.dir, spot.name)
+            }
+            Self::Link(target, spot) => format!("symlinkat({target:?}, {:?}, {:?})", spot.dir, spot.name),
+            Self::Mask(path) => {
+                format!("open_tree(empty or /dev/null, OPEN_TREE_CLONE), move_mount({path:?})")
+            }
+            Self::Protect(path) => {
+                format!("open_tree({path:?}, OPEN_TREE_CLONE), mount_setattr(MOUNT_ATTR_RDONLY), move_mount")
+            }
+            Self::Freeze(path) => format!("mount_setattr({path:?}, MOUNT_ATTR_RDONLY)"),
             Self::Write(path, data) => format!("write({path:?}, {:?})", String::from_utf8_lossy(data)),
             Self::Hostname(name) => format!("sethostname({:?})", String::from_utf8_lossy(name)),
             Self::Domainname(name) => format!("setdomainname({:?})", String::from_utf8_lossy(name)),
@@ -138,14 +192,22 @@ impl Op {
             Self::BoundingSet(set) => format!("prctl(PR_CAPBSET_DROP, all but {set:#x})"),
             Self::Capabilities(set) => format!("capset({set:#x})"),
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
+            Self::NewKeyring => "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)".into(),
+            Self::Filter(program, flags) => {
+                format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {} instructions)", program.len())
+            }
             Self::Chdir(path) => format!("chdir({path:?})"),
+            Self::Enter(path) => format!("openat2({path:?}, RESOLVE_NO_MAGICLINKS), fchdir"),
             Self::Stdio(fd, to) => format!("dup2({}, {to})", fd.as_raw_fd()),
+            Self::Null(to) => format!("openat2(\"/dev/null\", RESOLVE_NO_SYMLINKS), dup2({to})"),
             Self::IgnoreChildren => "rt_sigaction(SIGCHLD, SIG_IGN)".into(),
             Self::Clean => "close_range(3, ~0, CLOSE_RANGE_CLOEXEC), rt_sigaction(all, SIG_DFL)".into(),
             Self::Exec(programs) => {
                 format!("execve({:?})", programs.first().map(CString::as_c_str).unwrap_or_default())
             }
-            Self::ExecFd(fd) => format!("execveat({}, \"\", AT_EMPTY_PATH)", fd.as_raw_fd()),
+            Self::ExecFd(fd) | Self::Stage(fd) => {
+                format!("execveat({}, \"\", AT_EMPTY_PATH)", fd.as_raw_fd())
+            }
         }
     }
 }
@@ -258,8 +320,9 @@ fn run(plan: &Plan) -> ! {
     // Our copy of the parent's writing end would keep `Wait` from seeing that the parent died.
     let _ = syscall(libc::SYS_close, [plan.go_write as usize, 0, 0, 0, 0, 0]);
     let mut step: i32 = 0;
+    let mut shared = root::Shared::default();
     for op in &plan.ops {
-        if let Err(errno) = act(plan, op) {
+        if let Err(errno) = act(plan, op, &mut shared) {
             let message = [step, errno];
             let len = size_of_val(&message);
             let _ = syscall(libc::SYS_write, [plan.report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
@@ -297,7 +360,7 @@ fn syscall(number: libc::c_long, args: [usize; 6]) -> Outcome {
 
 const AT_FDCWD: usize = libc::AT_FDCWD as usize;
 
-fn act(plan: &Plan, op: &Op) -> Outcome {
+fn act(plan: &Plan, op: &Op, shared: &mut root::Shared) -> Outcome {
     match op {
         Op::Wait => wait(plan),
         Op::DeathSignal(signal) => prctl(libc::PR_SET_PDEATHSIG, *signal as usize),
@@ -306,28 +369,35 @@ fn act(plan: &Plan, op: &Op) -> Outcome {
         Op::Unshare(kinds) => syscall(libc::SYS_unshare, [kinds.bits() as usize, 0, 0, 0, 0, 0]),
         Op::NewSession => syscall(libc::SYS_setsid, [0; 6]),
         Op::ControlTerminal => syscall(libc::SYS_ioctl, [0, libc::TIOCSCTTY as usize, 0, 0, 0, 0]),
-        Op::Propagation(flags) => {
-            syscall(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, *flags as usize, 0, 0])
-        }
-        Op::Pivot(fd) => pivot(fd),
-        Op::DropOldRoot => drop_old_root(),
-        Op::Attach(fd, target) => attach(fd, target.as_ptr().addr()),
-        Op::Mount { source, target, kind, flags, data } => {
-            syscall(libc::SYS_mount, [text(source), text(target), text(kind), *flags as usize, text(data), 0])
-        }
-        Op::Folder(path, mode) => {
-            existing(syscall(libc::SYS_mkdirat, [AT_FDCWD, text(path), *mode as usize, 0, 0, 0]))
-        }
-        Op::Device(path, mode, dev) => device(path, *mode, *dev),
-        Op::Link(target, path) => {
-            existing(syscall(libc::SYS_symlinkat, [text(target), AT_FDCWD, text(path), 0, 0, 0]))
-        }
         Op::Write(path, data) => write_file(path, data),
         Op::Hostname(name) => syscall(libc::SYS_sethostname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0]),
         Op::Domainname(name) => {
             syscall(libc::SYS_setdomainname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0])
         }
         Op::LoopbackUp => loopback_up(),
+        _ => act_in_root(plan, op, shared),
+    }
+}
+
+/// The steps that make the root and what is in it.
+fn act_in_root(plan: &Plan, op: &Op, shared: &mut root::Shared) -> Outcome {
+    match op {
+        Op::Propagation(flags) => {
+            syscall(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, *flags as usize, 0, 0])
+        }
+        Op::Pivot(fd) => pivot(fd),
+        Op::DropOldRoot => drop_old_root(),
+        Op::Attach(fd, target) => root::attach(raw(fd), target),
+        Op::Mount(call) => root::mount(call),
+        Op::Folder(spot, mode) => root::folder(spot, *mode),
+        Op::Node(spot, mode, dev) => root::node(spot, *mode, *dev),
+        Op::Link(target, spot) => root::link(target, spot),
+        Op::Mask(path) => root::mask(path, shared),
+        Op::Protect(path) => root::protect(path),
+        Op::Freeze(path) => root::freeze(path),
+        Op::Null(to) => root::null_at(*to, shared),
+        Op::Enter(path) => root::enter(path),
+        Op::Terminal(socket, owner) => terminal::make(raw(socket), *owner),
         _ => act_last(plan, op),
     }
 }
@@ -348,23 +418,21 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::BoundingSet(set) => drop_bounding(*set, plan.last_cap),
         Op::Capabilities(set) => capset(*set),
         Op::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+        Op::NewKeyring => {
+            syscall(libc::SYS_keyctl, [libc::KEYCTL_JOIN_SESSION_KEYRING as usize, 0, 0, 0, 0, 0])
+        }
+        Op::Filter(program, flags) => filter(program, *flags),
         Op::Chdir(path) => syscall(libc::SYS_chdir, [text(path), 0, 0, 0, 0, 0]),
         Op::Stdio(fd, to) => dup(fd, *to),
+        Op::Own(fd, user) => {
+            syscall(libc::SYS_fchown, [*fd as usize, *user as usize, u32::MAX as usize, 0, 0, 0])
+        }
         Op::IgnoreChildren => set_action(libc::SIGCHLD as usize, libc::SIG_IGN),
         Op::Clean => clean(plan),
         Op::Exec(programs) => exec(plan, programs),
-        Op::ExecFd(fd) => syscall(
-            libc::SYS_execveat,
-            [
-                raw(fd),
-                c"".as_ptr().addr(),
-                plan.argv.pointers.as_ptr().addr(),
-                plan.envp.pointers.as_ptr().addr(),
-                libc::AT_EMPTY_PATH as usize,
-                0,
-            ],
-        ),
-        // Every other step is handled by `act`.
+        Op::ExecFd(fd) => exec_fd(plan, raw(fd)),
+        Op::Stage(fd) => run_stage(plan, raw(fd)),
+        // Every other step is handled above.
         _ => Err(Errno::ENOSYS as i32),
     }
 }
@@ -404,19 +472,12 @@ fn wait(plan: &Plan) -> Outcome {
     }
 }
 
-fn attach(fd: &OwnedFd, target: usize) -> Outcome {
-    const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
-    syscall(
-        libc::SYS_move_mount,
-        [raw(fd), c"".as_ptr().addr(), AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH, 0],
-    )
-}
-
 /// `pivot_root(".", ".")`: the old root ends up on top of the new one at `/`, where paths do not lead and where a lazy
 /// unmount lets it go; no folder is needed for it (pivot_root(2), NOTES).
 fn pivot(fd: &OwnedFd) -> Outcome {
-    let (here, slash) = (c".".as_ptr().addr(), c"/".as_ptr().addr());
-    attach(fd, slash)?;
+    const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
+    let (here, slash, empty) = (c".".as_ptr().addr(), c"/".as_ptr().addr(), c"".as_ptr().addr());
+    syscall(libc::SYS_move_mount, [raw(fd), empty, AT_FDCWD, slash, MOVE_MOUNT_F_EMPTY_PATH, 0])?;
     syscall(libc::SYS_fchdir, [raw(fd), 0, 0, 0, 0, 0])?;
     syscall(libc::SYS_pivot_root, [here, here, 0, 0, 0, 0])
 }
@@ -424,12 +485,6 @@ fn pivot(fd: &OwnedFd) -> Outcome {
 fn drop_old_root() -> Outcome {
     syscall(libc::SYS_umount2, [c".".as_ptr().addr(), libc::MNT_DETACH as usize, 0, 0, 0, 0])?;
     syscall(libc::SYS_chdir, [c"/".as_ptr().addr(), 0, 0, 0, 0, 0])
-}
-
-fn device(path: &CString, mode: u32, dev: u64) -> Outcome {
-    existing(syscall(libc::SYS_mknodat, [AT_FDCWD, text(path), mode as usize, dev as usize, 0, 0]))?;
-    // The mask of the caller does not apply to what was asked.
-    syscall(libc::SYS_fchmodat, [AT_FDCWD, text(path), (mode & 0o7777) as usize, 0, 0, 0])
 }
 
 fn write_file(path: &CString, data: &[u8]) -> Outcome {
@@ -506,6 +561,30 @@ fn clean(plan: &Plan) -> Outcome {
     syscall(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, mask, 0, 8, 0, 0])?;
     let last = u32::MAX as usize;
     syscall(libc::SYS_close_range, [3, last, libc::CLOSE_RANGE_CLOEXEC as usize, 0, 0, 0])
+}
+
+fn filter(program: &[u64], flags: u64) -> Outcome {
+    let program = seccomp::Program { len: program.len() as u16, first: program.as_ptr() };
+    let at = (&raw const program).addr();
+    syscall(libc::SYS_seccomp, [seccomp::SET_MODE_FILTER, flags as usize, at, 0, 0, 0])
+}
+
+fn exec_fd(plan: &Plan, fd: usize) -> Outcome {
+    let (argv, envp) = (plan.argv.pointers.as_ptr().addr(), plan.envp.pointers.as_ptr().addr());
+    let empty = c"".as_ptr().addr();
+    syscall(libc::SYS_execveat, [fd, empty, argv, envp, libc::AT_EMPTY_PATH as usize, 0])
+}
+
+/// Gives the last stage its descriptors at the numbers that it knows. They are moved out of each other's way first.
+fn run_stage(plan: &Plan, fd: usize) -> Outcome {
+    let away = |fd: usize| syscall(libc::SYS_fcntl, [fd, libc::F_DUPFD_CLOEXEC as usize, 10, 0, 0, 0]);
+    let (fd, report, go) = (away(fd)?, away(plan.report as usize)?, away(plan.go_read as usize)?);
+    syscall(libc::SYS_dup3, [report, stage::REPORT, 0, 0, 0, 0])?;
+    syscall(libc::SYS_dup3, [go, stage::GO, 0, 0, 0, 0])?;
+    let outcome = exec_fd(plan, fd);
+    // It may have been one of the two numbers, and the failure has to be told there.
+    syscall(libc::SYS_dup3, [report, plan.report as usize, 0, 0, 0, 0])?;
+    outcome
 }
 
 /// Tries each program in turn, as execvp(3) does: one that is missing gives way to the next, and "not allowed" is

@@ -10,7 +10,7 @@
 mod broker;
 
 use super::child::{self, Plan};
-use super::{Errno, Outcome, Result, call};
+use super::{Errno, Outcome, Result, call, stage};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -233,10 +233,32 @@ unsafe fn clone3_onto(args: &CloneArgs, entry: Entry, argument: *const libc::c_v
 /// How a start went wrong inside the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The index of the step in the plan.
-    pub step: usize,
+    /// Where.
+    pub place: Place,
     /// The errno of its call.
     pub errno: Errno,
+}
+
+/// Where a start can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a step of the plan, by its index.
+    Step(usize),
+    /// At the filter of the [last stage](super::stage).
+    Filter,
+    /// At the program that the last stage was to run.
+    Program,
+}
+
+/// What a child has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has exec'ed, or has ended without a word.
+    Running,
+    /// It is in its last stage, and waits to be let go.
+    Ready,
+    /// It could not go on, and has ended.
+    Failed(Failure),
 }
 
 impl Child {
@@ -255,11 +277,11 @@ impl Child {
         self.report.as_fd()
     }
 
-    /// Waits until the child has exec'ed (`None`), or has failed at a step.
+    /// Waits for what the child has to tell.
     ///
     /// # Errors
     /// The failed `read`.
-    pub fn started(&mut self) -> Result<Option<Failure>> {
+    pub fn hear(&mut self) -> Result<Said> {
         let mut message = [0u8; 8];
         let mut have = 0;
         while have < message.len() {
@@ -270,18 +292,25 @@ impl Child {
                 Err(error) => return Err(error),
             }
         }
-        // Closed by exec or by the child's end: it no longer reads the plan or stands on the stack.
-        if have < message.len() {
-            self.release();
-            return Ok(None);
-        }
-        // It has reported and is about to end: wait for that before the stack goes.
-        self.await_end();
-        self.release();
-        let (step, errno) = message.split_at(4);
+        let (word, errno) = message.split_at(4);
         let number = |bytes: &[u8]| i32::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        let step = usize::try_from(number(step)).unwrap_or(usize::MAX);
-        Ok(Some(Failure { step, errno: Errno::from_raw(number(errno)) }))
+        let said = match number(word) {
+            // Closed by exec or by the child's end: it no longer reads the plan or stands on the stack.
+            _ if have < message.len() => Said::Running,
+            stage::READY => Said::Ready,
+            word => {
+                let place = match word {
+                    stage::FILTER => Place::Filter,
+                    stage::EXEC => Place::Program,
+                    step => Place::Step(usize::try_from(step).unwrap_or(usize::MAX)),
+                };
+                // It is about to end: wait for that before the stack goes.
+                self.await_end();
+                Said::Failed(Failure { place, errno: Errno::from_raw(number(errno)) })
+            }
+        };
+        self.release();
+        Ok(said)
     }
 
     fn await_end(&self) {

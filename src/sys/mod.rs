@@ -13,12 +13,15 @@ pub mod holder;
 pub mod inode;
 pub mod mount;
 pub mod nsfd;
+pub mod passing;
 pub mod payload;
 pub mod process;
 mod raw;
 pub mod record;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stage;
 pub mod tty;
 
 pub use nix::errno::Errno;

@@ -291,6 +291,12 @@ impl Cgroup {
         .hint("make one of your own below it: cgroup::create(name, #{ … }) or cgroup::limit(#{ … })"))
     }
 
+    /// Whether something says which devices its processes may use.
+    #[must_use]
+    pub fn has_device_rules(&self) -> bool {
+        self.find("devices").is_some_and(|dir| super::devices::any(&dir))
+    }
+
     /// Its name.
     #[must_use]
     pub fn group_name(&self) -> &str {

@@ -114,6 +114,7 @@ impl<'a> Trial<'a> {
             time_ns: None,
             cgroup: birth.as_ref().map(AsFd::as_fd),
             maps: None,
+            confirm: None,
         };
         let explain =
             |failure: start::StepFailure| Error::sys(OP, format!("cannot {}", failure.what), failure.call);

@@ -151,6 +151,7 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
         time_ns: None,
         cgroup: None,
         maps: maps.as_ref(),
+        confirm: None,
     };
     let (step, running) = start::start(session, start, explain)?;
     let mut steps = vec![step];

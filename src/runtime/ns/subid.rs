@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ns::idmap::IdMap;
 use crate::sys::child::{Op, Plan};
+use crate::sys::clone::Said;
 use crate::sys::process::Exit;
 use crate::sys::{clone, file, inode, process};
 use nix::sched::CloneFlags;
@@ -263,8 +264,7 @@ fn run(op: &'static str, program: &Path, args: &[String]) -> Result<(Exit, Strin
     let argv = args.iter().map(|arg| text(arg.as_bytes())).collect::<Result<_>>()?;
     let plan = Plan::new(ops, argv, vec![c"LC_ALL=C".to_owned()]);
     let mut child = clone::start(plan, CloneFlags::empty(), None).context(op, fail())?;
-    let failure = child.started().context(op, fail())?;
-    if let Some(failure) = failure {
+    if let Said::Failed(failure) = child.hear().context(op, fail())? {
         let _ = process::wait(&child.pidfd, true);
         let call = crate::sys::SysError::of_child("execve", failure.errno);
         return Err(Error::sys(op, fail(), call));

@@ -1,4 +1,4 @@
-//! What a start adds to what was asked: a group of its own, chosen ids, the session's network.
+//! What a start adds to what was asked: what a policy wants, a group of its own, chosen ids, the session's network.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::fs::idmapped::IdMapping;
@@ -6,6 +6,7 @@ use crate::runtime::ns::idmap::{IdMaps, Shape};
 use crate::runtime::ns::{Kind, userns};
 use crate::runtime::proc::mounts::is_idmapped;
 use crate::runtime::proc::spec::ProcSpec;
+use crate::runtime::security::ground;
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::{cgroup, net};
 use std::borrow::Cow;
@@ -20,12 +21,15 @@ pub(super) fn complete<'a>(
 ) -> Result<Cow<'a, ProcSpec>> {
     asked.check(op)?;
     let mut spec = Cow::Borrowed(asked);
-    if !asked.limits.is_empty() {
-        let (id, group) = cgroup::limit_new(session, &asked.limits)?;
+    if asked.security.is_confined() {
+        ground::prepare(session, op, spec.to_mut())?;
+    }
+    if !spec.limits.is_empty() {
+        let (id, group) = cgroup::limit_new(session, &spec.limits)?;
         own.extend(session.disown(id));
         spec.to_mut().cgroup = Some(group);
     }
-    let own_network = asked.machine_network || asked.has_own("net");
+    let own_network = spec.machine_network || spec.has_own("net");
     if let Some(home) = net::home(session)?.filter(|_| !own_network) {
         spec.to_mut().network = Some(home);
     }
@@ -33,7 +37,7 @@ pub(super) fn complete<'a>(
         let mut taken = Vec::new();
         let maps = userns::maps(session, op, userns, &mut taken)?;
         // Without a pid namespace something that it started may outlive it, and is still who it was.
-        if asked.has_pid_ns() {
+        if spec.has_pid_ns() {
             own.append(&mut taken);
         }
         spec.to_mut().maps = maps;

@@ -8,6 +8,7 @@ use crate::runtime::net::Netns;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::userns::Userns;
 use crate::runtime::ns::{Kinds, NsSet};
+use crate::runtime::security::Policy;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -186,10 +187,8 @@ pub struct ProcSpec {
     pub user: Option<String>,
     /// Further groups.
     pub additional_gids: Vec<u32>,
-    /// The capabilities it keeps, as a bit set; without it those of the caller.
-    pub capabilities: Option<u64>,
-    /// Whether it can gain no privileges by setuid programs.
-    pub no_new_privs: bool,
+    /// What it may do.
+    pub security: Policy,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// The host name of a fresh uts namespace.
@@ -230,8 +229,7 @@ impl ProcSpec {
             env: None,
             user: None,
             additional_gids: Vec::new(),
-            capabilities: None,
-            no_new_privs: false,
+            security: Policy::default(),
             rlimits: Vec::new(),
             hostname: None,
             tty: false,
@@ -273,6 +271,12 @@ impl ProcSpec {
     #[must_use]
     pub fn has_own(&self, name: &str) -> bool {
         self.fresh().has(name) || self.joined().is_some_and(|set| set.kinds.has(name))
+    }
+
+    /// Whether its mounts are not the caller's, so that paths are another's to arrange.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.rootfs.is_some() || self.joined().is_some_and(|set| set.kinds.has("mount"))
     }
 
     /// Whether its processes end with the first of them: PID 1 of a namespace, its own or its set's.

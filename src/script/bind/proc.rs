@@ -1,10 +1,11 @@
 //! `proc`: processes.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
+use crate::runtime::security::Policy;
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of, userns};
@@ -228,6 +229,14 @@ impl FromOptions for Bounds {
 #[derive(Clone, Debug)]
 pub struct Spec(ProcSpec);
 
+impl Spec {
+    /// What the process may do.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.security
+    }
+}
+
 const EXEC: Options = Options {
     of: "proc::exec",
     open: None,
@@ -269,13 +278,31 @@ const EXEC: Options = Options {
         Key::new("user", "text", "the caller's", "name, uid, name:group or uid:gid, looked up in its root."),
         Key::new("additional_gids", "list of numbers", "none", "Further groups."),
         Key::new(
+            "security",
+            "text",
+            "\"none\"",
+            "\"default\", \"strict\" or \"none\": what it may do, see security::policy; the next nine open or close a part.",
+        ),
+        Key::new(
             "capabilities",
             "list of text",
             "the caller's",
             "The capabilities it keeps: [\"NET_BIND_SERVICE\"].",
         ),
+        Key::new("cap_add", "list of text", "none", "Capabilities beside those of the policy."),
+        Key::new("cap_drop", "list of text", "none", "Capabilities of the policy that it does not keep; \"ALL\"."),
         Key::new("no_new_privs", "true or false", "false", "Setuid programs give it nothing."),
-        Key::new("seccomp", "text", "none", "A filter of system calls. Not supported yet."),
+        Key::new(
+            "seccomp",
+            "text or map",
+            "\"unconfined\"",
+            "Which system calls it can make: \"default\", \"strict\", \"unconfined\", a path, or a profile as OCI has it.",
+        ),
+        Key::new("masked_paths", "list of paths", "none", "What it does not see."),
+        Key::new("readonly_paths", "list of paths", "none", "What it cannot change."),
+        Key::new("readonly_root", "true or false", "false", "Whether it cannot change its root."),
+        Key::new("oom_score_adj", "number", "the caller's", "How readily it is ended when memory runs out, -1000 to 1000."),
+        Key::new("apparmor", "text", "the caller's", "The AppArmor profile it changes to."),
         Key::new(
             "rlimits",
             "map",
@@ -338,16 +365,9 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
 /// User, capabilities, limits.
 fn identity(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
     let op = opts.at().call().op();
-    if opts.has("seccomp") {
-        let error =
-            Error::new(ErrorKind::Unsupported, op, "seccomp: filters of system calls are not supported yet");
-        return Err(error.hint("leave it out; capabilities and no_new_privs are there"));
-    }
     spec.user = opts.take::<OsString>("user")?.map(|user| user.to_string_lossy().into_owned());
     spec.additional_gids = opts.or("additional_gids", Vec::new())?;
-    let names: Option<Vec<String>> = opts.take("capabilities")?;
-    spec.capabilities = names.map(|names| user::capability_set(op, &names)).transpose()?;
-    spec.no_new_privs = opts.or("no_new_privs", false)?;
+    spec.security = super::security::read(opts)?;
     for (name, Bounds(soft, hard)) in opts.or::<BTreeMap<String, Bounds>>("rlimits", BTreeMap::new())? {
         spec.rlimits.push(Rlimit { resource: user::rlimit_number(op, &name)?, soft, hard });
     }
