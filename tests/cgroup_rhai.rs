@@ -51,10 +51,27 @@ fn devices_by_a_program() {
     seen_after("if mountpoint -q /sys/fs/cgroup/devices; then umount /sys/fs/cgroup/devices; fi", "devices");
 }
 
+/// As an ordinary user, in groups that root has delegated to it.
+#[track_caller]
+fn delegated(name: &str) {
+    let text = std::fs::read_to_string(script(name)).expect("a script of this folder");
+    let run = cshell(["script.rhai"]).file("script.rhai", text).by_user().delegated();
+    if name == "probe" {
+        // All but the last part: rules for devices are root's alone.
+        assert!(run.stdout.contains("ok memory, pids, cpu and cpuset bite"), "{}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("devices"), "{}", run.stderr);
+        return;
+    }
+    ends(run.stdout.trim_end(), run.stderr.trim_end(), run.ended);
+}
+
 macro_rules! scripts {
     ($($name:ident)*) => {
         mod as_it_is {
             $(#[test] fn $name() { super::as_it_is(stringify!($name)); })*
+        }
+        mod delegated {
+            $(#[test] fn $name() { super::delegated(stringify!($name)); })*
         }
         mod version_1 {
             $(#[test] fn $name() { super::version_1(stringify!($name)); })*

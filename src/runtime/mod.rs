@@ -15,6 +15,7 @@ pub mod net;
 pub mod ns;
 pub mod object;
 pub mod proc;
+pub mod rootless;
 pub mod security;
 pub mod session;
 pub mod start;

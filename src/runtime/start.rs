@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
 use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
@@ -112,11 +113,16 @@ fn act(
     let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, time_ns, cgroup, maps, .. } =
         start;
     let last = ops.len().saturating_sub(1);
+    let joins = ops.iter().any(|op| matches!(op, Op::Join(..)));
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
+    let shield = Shield::raise(op, joins)?;
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
-    let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup))
-        .map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
+    let child = match pid_ns {
+        Some(pid_ns) if rootless::in_user_ns() => clone::start_within(plan, fresh, cgroup, pid_ns),
+        pid_ns => born_in(pid_ns, || clone::start(plan, fresh, cgroup)),
+    };
+    let mut child = child.map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
     let pid = child.pid;
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
@@ -135,6 +141,7 @@ fn act(
         let_go(op, &child)?;
         said = listen(op, &mut child)?;
     }
+    shield.lower(op)?;
     let mut recorder = None;
     if let Said::Listens(number) = said {
         recorder = Some(Recorder::begin(op, &child.pidfd, number)?);
@@ -178,8 +185,42 @@ fn born_in(
     let own = nsfd::open(0, "pid")?;
     nsfd::enter(pid_ns, CloneFlags::CLONE_NEWPID)?;
     let child = clone();
+    // Allowed where the machine's own pid namespace is ours to enter: see `clone::start_within` for where it is not.
     nsfd::enter(&own, CloneFlags::CLONE_NEWPID)?;
     child
+}
+
+/// Keeps our memory and descriptors, which a child shares until its exec, from those who are in the namespaces that it joins
+/// already: root of a user namespace may trace every process in it whose memory can be dumped (CVE-2016-9962).
+struct Shield {
+    raised: bool,
+}
+
+impl Shield {
+    fn raise(op: &'static str, joins: bool) -> Result<Self> {
+        if joins {
+            process::set_dumpable(false).context(op, "cannot protect the memory of this program")?;
+        }
+        Ok(Self { raised: joins })
+    }
+
+    /// Once the child has exec'ed or ended. A child that changes its user makes our memory undumpable as well, and the
+    /// files below `/proc` of a child that is born like that are not an ordinary user's: its maps could not be written.
+    fn lower(mut self, op: &'static str) -> Result<()> {
+        if std::mem::take(&mut self.raised) || rootless::in_user_ns() {
+            process::set_dumpable(true).context(op, "cannot set what may be seen of this program")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shield {
+    fn drop(&mut self) {
+        if self.raised {
+            // After an error half-way, when the child is gone: what was before.
+            let _ = process::set_dumpable(true);
+        }
+    }
 }
 
 /// This thread in the time namespace of another process, so that a child is born there: a process that shares its memory
@@ -191,6 +232,11 @@ struct InTime {
 impl InTime {
     fn enter(op: &'static str, ns: BorrowedFd<'_>) -> Result<Self> {
         let what = "cannot enter the time namespace";
+        if rootless::in_user_ns() {
+            let what = "a time namespace that a set keeps cannot be joined in a user namespace: there is no way back";
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .hint("make it with the command: `ns: [\"time\"]` of proc::exec"));
+        }
         let own = nsfd::open(0, "time").context(op, what)?;
         let kind = crate::runtime::ns::Kinds::NONE.with_name("time").flags();
         nsfd::enter(ns, kind).map_err(|source| {
@@ -256,6 +302,12 @@ fn child_call(text: &str, errno: Errno) -> SysError {
 
 fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: bool) -> Error {
     let errno = error.errno();
+    if fresh.contains(CloneFlags::CLONE_NEWUSER)
+        && matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
+        && rootless::forbidden().is_some()
+    {
+        return rootless::no_user_ns(op, error);
+    }
     let error = Error::sys(op, "cannot start a process", error);
     match errno {
         Errno::EPERM => error.hint(

@@ -105,11 +105,27 @@ impl Plan {
     }
 }
 
-/// The entry of the child: on its own stack, in the parent's memory.
-pub(super) extern "C" fn enter(plan: *const Plan) -> ! {
+/// The entry of the child: on its own stack, in the parent's memory. The argument is its [`Plan`].
+pub(super) extern "C" fn enter(plan: *const libc::c_void) -> ! {
+    let plan: *const Plan = plan.cast();
     // SAFETY: the parent keeps the plan until the child has exec'ed or ended, and does not change it.
     let plan = unsafe { &*plan };
     run(plan)
+}
+
+/// setns(2) without libc, for a process that shares memory; negative for an errno.
+pub(super) fn set_namespace(fd: i32, kind: i32) -> i64 {
+    match syscall(libc::SYS_setns, [fd as usize, kind as usize, 0, 0, 0, 0]) {
+        Ok(_) => 0,
+        Err(errno) => -i64::from(errno),
+    }
+}
+
+/// Ends a process that shares memory.
+pub(super) fn end() -> ! {
+    loop {
+        let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
+    }
 }
 
 fn run(plan: &Plan) -> ! {
@@ -126,9 +142,7 @@ fn run(plan: &Plan) -> ! {
         }
         step = step.wrapping_add(1);
     }
-    loop {
-        let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
-    }
+    end()
 }
 
 type Outcome = Result<usize, i32>;
@@ -265,9 +279,7 @@ fn wait(plan: &Plan) -> Outcome {
         match syscall(libc::SYS_read, [plan.go_read as usize, (&raw mut byte).addr(), 1, 0, 0, 0]) {
             Err(libc::EINTR) => {}
             // The parent is gone, or has given up: nobody reads a report.
-            Ok(0) => loop {
-                let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
-            },
+            Ok(0) => end(),
             other => return other,
         }
     }

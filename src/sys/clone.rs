@@ -7,6 +7,8 @@
 //! which makes system calls by the instruction and reads only what the [`Plan`] points at.
 #![expect(unsafe_code, reason = "clone3 with a stack of its own, and the child's entry")]
 
+mod broker;
+
 use super::child::{self, Plan};
 use super::{Errno, Outcome, Result, call, stage};
 use nix::sched::CloneFlags;
@@ -64,6 +66,12 @@ impl Stack {
         Errno::result(guarded)?;
         Ok(stack)
     }
+
+    /// The arguments of a clone onto it.
+    fn args(&self) -> CloneArgs {
+        let start = (self.base.expose_provenance() + PAGE) as u64;
+        CloneArgs { stack: start, stack_size: STACK as u64, ..CloneArgs::default() }
+    }
 }
 
 impl Drop for Stack {
@@ -79,14 +87,35 @@ impl Drop for Stack {
 ///
 /// # Errors
 /// The failed `mmap`, `pipe2` or `clone3`.
-pub fn start(mut plan: Plan, kinds: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Child> {
+pub fn start(plan: Plan, kinds: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Child> {
+    start_by(plan, |shared| call("clone3", || show_flags(kinds, cgroup), || clone3(shared, kinds, cgroup)))
+}
+
+/// As [`start`], for a child that is born in the pid namespace of the process behind `pid_ns`, where this program could
+/// not return to its own: in a user namespace it has no power over the pid namespace that it was started in.
+///
+/// A process that lives for a moment enters the namespace in our place, and makes the child ours (`CLONE_PARENT`): the
+/// signal at our death reaches it as it does any other.
+///
+/// # Errors
+/// As [`start`]; the failed `setns`.
+pub fn start_within(
+    plan: Plan,
+    kinds: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    pid_ns: BorrowedFd<'_>,
+) -> Result<Child> {
+    start_by(plan, |shared| broker::clone3(shared, kinds, cgroup, pid_ns))
+}
+
+fn start_by(mut plan: Plan, clone: impl FnOnce(&(Plan, Stack)) -> Result<(i32, OwnedFd)>) -> Result<Child> {
     let flags = rustix::pipe::PipeFlags::CLOEXEC;
     let (report, report_child) = call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags))?;
     let (go_child, go) = call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags))?;
     plan.seal(report_child.as_raw_fd(), go_child.as_raw_fd(), go.as_raw_fd());
     let stack = call("mmap", || format!("NULL, {}, …, MAP_STACK", STACK + PAGE), Stack::new)?;
     let shared = Box::new((plan, stack));
-    let (pid, pidfd) = call("clone3", || show_flags(kinds, cgroup), || clone3(&shared, kinds, cgroup))?;
+    let (pid, pidfd) = clone(&shared)?;
     Ok(Child { pid, pidfd, report, go, shared: Some(shared) })
 }
 
@@ -126,36 +155,59 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-#[expect(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "flags and ids as the kernel has them"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "results as the kernel has them")]
 fn clone3(
     shared: &(Plan, Stack),
     kinds: CloneFlags,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> std::result::Result<(i32, OwnedFd), Errno> {
     let mut pidfd: i32 = -1;
+    let args = child_args(shared, kinds, cgroup, &raw mut pidfd);
+    let plan: *const Plan = &raw const shared.0;
+    // SAFETY: the stack is the child's own and `plan` outlives it (see `Child::shared`).
+    let result = unsafe { clone3_onto(&args, child::enter as Entry, plan.cast()) };
+    if result < 0 {
+        return Err(Errno::from_raw(-(result as i32)));
+    }
+    // SAFETY: clone3 stored a new descriptor that nothing else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((result as i32, pidfd))
+}
+
+#[expect(clippy::cast_sign_loss, reason = "flags and ids as the kernel has them")]
+fn child_args(
+    shared: &(Plan, Stack),
+    kinds: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    pidfd: *mut i32,
+) -> CloneArgs {
     let flags = libc::CLONE_VM | libc::CLONE_PIDFD | kinds.bits();
     let mut args = CloneArgs {
         flags: u64::from(flags as u32) | CLEAR_SIGHAND,
-        pidfd: (&raw mut pidfd).expose_provenance() as u64,
+        pidfd: pidfd.expose_provenance() as u64,
         exit_signal: libc::SIGCHLD as u64,
-        stack: (shared.1.base.expose_provenance() + PAGE) as u64,
-        stack_size: STACK as u64,
-        ..CloneArgs::default()
+        ..shared.1.args()
     };
     if let Some(fd) = cgroup {
         args.flags |= INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
-    let plan: *const Plan = &raw const shared.0;
-    let entry: extern "C" fn(*const Plan) -> ! = child::enter;
+    args
+}
+
+/// Where a child starts: a function that never returns, and its argument.
+type Entry = extern "C" fn(*const libc::c_void) -> !;
+
+/// clone3(2) with a stack for the child, which calls `entry` with `argument` on it. Returns what the call does in the
+/// parent.
+///
+/// # Safety
+/// The stack in `args` is nobody else's, and it and `argument` live until the child has exec'ed or ended.
+unsafe fn clone3_onto(args: &CloneArgs, entry: Entry, argument: *const libc::c_void) -> i64 {
     let result: i64;
     // SAFETY: the parent returns with the result in rax and nothing else changed. The child starts at the next
-    // instruction on its own, 16-byte aligned stack and calls `entry`, which never returns; `plan` outlives it (see
-    // `Child::shared`). No register that the child needs is on the old stack.
+    // instruction on its own, 16-byte aligned stack and calls `entry`, which never returns. No register that the child
+    // needs is on the old stack.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -167,20 +219,15 @@ fn clone3(
             "ud2",
             "2:",
             inlateout("rax") libc::SYS_clone3 => result,
-            in("rdi") &raw const args,
+            in("rdi") &raw const *args,
             in("rsi") size_of::<CloneArgs>(),
-            in("r12") plan,
+            in("r12") argument,
             in("r13") entry,
             lateout("rcx") _,
             lateout("r11") _,
         );
     }
-    if result < 0 {
-        return Err(Errno::from_raw(-(result as i32)));
-    }
-    // SAFETY: clone3 stored a new descriptor that nothing else owns.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok((result as i32, pidfd))
+    result
 }
 
 /// How a start went wrong inside the child.

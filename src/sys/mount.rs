@@ -149,7 +149,28 @@ pub fn set_attributes(fd: impl AsFd, set: u64, propagation: u64, recursive: bool
                 fd.as_raw_fd()
             )
         },
-        || crate::sys::raw::mount_setattr(fd.as_raw_fd(), flags, set, propagation),
+        || crate::sys::raw::mount_setattr(fd.as_raw_fd(), flags, set, propagation, 0),
+    )
+}
+
+/// Has the detached mount `fd`, and all below it when `recursive`, show owners as the user namespace `userns` maps them: what
+/// belongs to an id on disk belongs, through this mount, to who that id is inside.
+///
+/// # Errors
+/// The failed `mount_setattr` (Linux 5.12): `EINVAL` where the file system cannot, `EPERM` without power over it.
+pub fn set_id_map(fd: impl AsFd, userns: impl AsFd, recursive: bool) -> Result<()> {
+    let (fd, userns) = (fd.as_fd(), userns.as_fd());
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    call(
+        "mount_setattr",
+        || {
+            let (fd, userns) = (fd.as_raw_fd(), userns.as_raw_fd());
+            format!("{fd}, \"\", {flags:#x}, {{attr_set=MOUNT_ATTR_IDMAP, userns_fd={userns}}}")
+        },
+        || {
+            let number = u64::from(userns.as_raw_fd().unsigned_abs());
+            crate::sys::raw::mount_setattr(fd.as_raw_fd(), flags, libc::MOUNT_ATTR_IDMAP, 0, number)
+        },
     )
 }
 

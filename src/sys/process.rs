@@ -52,6 +52,18 @@ pub fn wait_usage(pidfd: impl AsFd) -> Result<Option<(Exit, Usage)>> {
     )
 }
 
+/// Whether others of this user, and root of a namespace that a process with our memory is in, may look into our memory.
+///
+/// # Errors
+/// The failed `prctl`.
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    call(
+        "prctl",
+        || format!("PR_SET_DUMPABLE, {}", i32::from(dumpable)),
+        || nix::sys::prctl::set_dumpable(dumpable),
+    )
+}
+
 /// The greatest resident size of this process so far, in bytes.
 #[must_use]
 pub fn own_memory_peak() -> u64 {
@@ -178,14 +190,6 @@ pub fn signal_number(name: &str) -> Option<i32> {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
     Signal::from_str(&full).ok().map(|signal| signal as i32)
-}
-
-/// Has no process without `CAP_SYS_PTRACE` trace this one or look into its `/proc` folder, until its next exec.
-///
-/// # Errors
-/// The failed `prctl`.
-pub fn hide() -> Result<()> {
-    call("prctl", || "PR_SET_DUMPABLE, SUID_DUMP_DISABLE".into(), || nix::sys::prctl::set_dumpable(false))
 }
 
 /// An error of our own about a process, in the shape of a failed call.

@@ -3,9 +3,15 @@
 
 use crate::sys::Errno;
 
-/// `mount_setattr(fd, "", flags, {set, 0, propagation, 0})`.
-pub(super) fn mount_setattr(fd: i32, flags: i32, set: u64, propagation: u64) -> Result<(), Errno> {
-    let attr: [u64; 4] = [set, 0, propagation, 0];
+/// `mount_setattr(fd, "", flags, {set, 0, propagation, userns})`.
+pub(super) fn mount_setattr(
+    fd: i32,
+    flags: i32,
+    set: u64,
+    propagation: u64,
+    userns: u64,
+) -> Result<(), Errno> {
+    let attr: [u64; 4] = [set, 0, propagation, userns];
     // SAFETY: the path is a static C string and the struct (four u64, linux/mount.h) lives across the call.
     let result = unsafe {
         libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr))

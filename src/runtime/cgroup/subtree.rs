@@ -138,7 +138,9 @@ fn is_ours(dir: &Dir, top: bool) -> bool {
         value.is_ok_and(|value| value.as_deref() == Some(b"1"))
     });
     let user = nix::unistd::geteuid().as_raw();
-    let owned = user != 0 && std::fs::metadata(&dir.path).is_ok_and(|found| found.uid() == user);
+    // Root of a user namespace owns what the machine has given to it, and nothing else shows it as the owner.
+    let ordinary = user != 0 || crate::runtime::rootless::in_user_ns();
+    let owned = ordinary && std::fs::metadata(&dir.path).is_ok_and(|found| found.uid() == user);
     top || delegated || owned
 }
 

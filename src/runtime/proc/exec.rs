@@ -1,21 +1,21 @@
 //! `proc::exec` and `proc::spawn`: from what is asked to a running process.
 
-use crate::error::{CommandFailure, Error, ErrorKind, Result, SysContext};
+use crate::error::{CommandFailure, Error, ErrorKind, Result};
 use crate::runtime::cgroup::{self, Cgroup};
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
+use crate::runtime::security::SeccompChoice;
 use crate::runtime::security::confirm::Expected;
-use crate::runtime::security::{SeccompChoice, ground};
 use crate::runtime::session::{HandleId, Session, StepId};
 use crate::runtime::start::{self, Confirm, Start, StepFailure};
 use crate::runtime::{cancel, units};
 use crate::sys::{Errno, stage};
 use nix::sched::CloneFlags;
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     let mut own = Vec::new();
-    let outcome = prepared(session, OP, spec, &mut own).and_then(|spec| {
+    let outcome = complete(session, OP, spec, &mut own).and_then(|spec| {
         let process = launch(session, OP, &spec, &mut own)?;
         finish(session, OP, &spec, &process)
     });
@@ -41,27 +41,6 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
         Ok(outcome) => session.undo_steps(&own).map(|()| outcome),
         Err(error) => Err(session.roll_back(own, error)),
     }
-}
-
-/// What is asked, checked, with what a policy adds to it, and with a group of its own when limits were given in place of
-/// one. The group's steps are added to `own`.
-fn prepared<'a>(
-    session: &Session,
-    op: &'static str,
-    spec: &'a ProcSpec,
-    own: &mut Vec<StepId>,
-) -> Result<Cow<'a, ProcSpec>> {
-    spec.check(op)?;
-    let mut spec = Cow::Borrowed(spec);
-    if spec.security.is_confined() {
-        ground::prepare(session, op, spec.to_mut())?;
-    }
-    if !spec.limits.is_empty() {
-        let (id, group) = cgroup::limit_new(session, &spec.limits)?;
-        own.extend(session.disown(id));
-        spec.to_mut().cgroup = Some(group);
-    }
-    Ok(spec)
 }
 
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
@@ -87,7 +66,7 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
             Error::new(ErrorKind::InvalidArgument, OP, "seccomp: \"record\" waits for the end of the run");
         return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
     }
-    let started = prepared(session, OP, spec, &mut own).and_then(|spec| launch(session, OP, &spec, &mut own));
+    let started = complete(session, OP, spec, &mut own).and_then(|spec| launch(session, OP, &spec, &mut own));
     match started {
         Ok(process) => {
             own.push(process.step());
@@ -107,10 +86,8 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let env = plan::environment(spec);
     let (mut streams, stdio) = Streams::open(op, spec)?;
     let leads_group = plan::leads_session(spec, &stdio);
-    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, own)).transpose()?;
-    if spec.security.is_confined() && set.is_some() {
-        hide(session, op)?;
-    }
+    let idmap = spec.idmap.as_deref();
+    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, idmap, own)).transpose()?;
     let guard = plan::Guard::of(op, &spec.security)?;
     let argv = spec.command.argv().iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?;
     let argv = if guard.has_stage() { stage::arguments(plan::programs(op, spec)?, argv) } else { argv };
@@ -160,16 +137,6 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         started,
         recorder,
     }))
-}
-
-/// What is in a set of namespaces sees a process that joins it, and must not trace it, or read its descriptors, while that
-/// still is a part of this program (CVE-2016-9962). Without root it has no privileges that theirs do not include.
-fn hide(session: &Session, op: &'static str) -> Result<()> {
-    let hidden = session.fact("hidden", || match nix::unistd::geteuid().is_root() {
-        true => crate::sys::process::hide().context(op, "cannot keep others from tracing this program"),
-        false => Ok(()),
-    });
-    hidden.map(drop)
 }
 
 fn variable(op: &'static str, key: &[u8], value: &[u8]) -> Result<std::ffi::CString> {

@@ -3,6 +3,7 @@
 //! The child resolves each path in its own root, see [`crate::sys::child`].
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::proc::plan::c_string;
 use crate::runtime::proc::spec::Mount;
 use crate::runtime::start::Steps;
@@ -39,11 +40,22 @@ const LINKS: [(&str, &str); 5] = [
 
 /// How mount points are treated.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground {
+pub struct Ground<'a> {
     /// Missing ones are made.
     pub make: bool,
     /// Device nodes cannot be made (in a user namespace): those of the host are bound.
     pub bind_devices: bool,
+    /// A procfs cannot be made: the pid namespace is one that the user namespace has no power over. The one there is bound.
+    pub foreign_proc: bool,
+    /// The same of a sysfs, and of the network namespace.
+    pub foreign_sys: bool,
+    /// How the owners of binds with the option `idmap` are shown.
+    pub idmap: Option<&'a IdMapping>,
+}
+
+/// Whether the owners of a bind are to be mapped.
+pub(super) fn is_idmapped(mount: &Mount) -> bool {
+    mount.options.iter().flat_map(|text| text.split(',')).any(|option| option == "idmap")
 }
 
 /// The short names that stand for a mount: `"proc"`, `"sys"`, `"dev"`, `"tmp"`, `"shm"`.
@@ -65,7 +77,7 @@ pub fn of_name(name: &str) -> Option<Mount> {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] for an unknown type or a relative target; a source to bind that does not exist.
-pub fn plan(op: &'static str, mounts: &[Mount], ground: Ground, steps: &mut Steps) -> Result<()> {
+pub fn plan(op: &'static str, mounts: &[Mount], ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     for (index, mount) in mounts.iter().enumerate() {
         // What is mounted in an empty file system of ours needs its mount point made in any case.
         let ours = |earlier: &Mount| earlier.is_empty_fs() && mount.target.starts_with(&earlier.target);
@@ -89,7 +101,7 @@ impl Mount {
     }
 }
 
-fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn plan_one(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let target = &mount.target;
     if !target.is_absolute() || target.components().any(|part| part == Component::ParentDir) {
         let what = format!("mounts: target {} must start with / and have no ..", target.display());
@@ -98,6 +110,8 @@ fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) 
     match mount.kind.as_str() {
         "bind" => bind(op, mount, ground, steps),
         "dev" => dev(op, mount, ground, steps),
+        "proc" if ground.foreign_proc => bind_view(op, mount, "/proc", ground, steps),
+        "sysfs" if ground.foreign_sys => bind_view(op, mount, "/sys", ground, steps),
         "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2" => virtual_fs(op, mount, CAREFUL, ground, steps),
         "devpts" => {
             let careful = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
@@ -117,7 +131,13 @@ fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) 
     }
 }
 
-fn virtual_fs(op: &'static str, mount: &Mount, always: u64, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn virtual_fs(
+    op: &'static str,
+    mount: &Mount,
+    always: u64,
+    ground: Ground<'_>,
+    steps: &mut Steps,
+) -> Result<()> {
     let (attributes, options) = split(&mount.options);
     make_target(op, &mount.target, true, ground, steps)?;
     let source = mount.source.as_ref().map_or_else(|| mount.kind.clone(), |path| path.display().to_string());
@@ -130,6 +150,21 @@ fn virtual_fs(op: &'static str, mount: &Mount, always: u64, ground: Ground, step
         options: &options,
     };
     push_mount(op, steps, &call)
+}
+
+/// The view of the kernel that the program has itself, with what is mounted below it: in a user namespace nothing below a
+/// mount can be laid open.
+fn bind_view(
+    op: &'static str,
+    mount: &Mount,
+    source: &str,
+    ground: Ground<'_>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let careful = ["nosuid", "nodev", "noexec"].map(str::to_owned);
+    let options = mount.options.iter().cloned().chain(careful).collect();
+    let bound = Mount { kind: "bind".into(), source: Some(source.into()), options, ..mount.clone() };
+    bind(op, &bound, ground, steps)
 }
 
 /// A file system that the child makes and mounts.
@@ -161,15 +196,17 @@ fn push_mount(op: &'static str, steps: &mut Steps, call: &Call<'_>) -> Result<()
 }
 
 /// The source is opened, and its attributes are set, here: the child only attaches it.
-fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn bind(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let Some(source) = &mount.source else {
         return Err(Error::new(ErrorKind::InvalidArgument, op, "mounts: a bind needs a source"));
     };
     let (attributes, rest) = split(&mount.options);
-    if let Some(unknown) = rest.iter().find(|name| !matches!(name.as_str(), "bind" | "rbind" | "rw")) {
+    if let Some(unknown) =
+        rest.iter().find(|name| !matches!(name.as_str(), "bind" | "rbind" | "rw" | "idmap"))
+    {
         let what = format!("mounts: a bind has no option {unknown:?}");
         return Err(Error::new(ErrorKind::InvalidArgument, op, what)
-            .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind"));
+            .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind, idmap"));
     }
     let recursive = !mount.options.iter().any(|option| option == "bind");
     let tree = mount::clone_tree(CWD, source, recursive).map_err(|source_error| {
@@ -177,13 +214,16 @@ fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> R
     })?;
     mount::set_attributes(&tree, attributes, libc::MS_PRIVATE, recursive)
         .context(op, format!("mounts: cannot set the options of {}", source.display()))?;
+    if let Some(idmap) = ground.idmap.filter(|_| is_idmapped(mount)) {
+        idmap.apply(op, &tree, source, recursive)?;
+    }
     make_target(op, &mount.target, source.is_dir(), ground, steps)?;
     let text = format!("bind {} to {}", source.display(), mount.target.display());
     steps.push(Op::Attach(tree, c_path(op, &mount.target)?), text);
     Ok(())
 }
 
-fn dev(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn dev(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let dir = &mount.target;
     make_target(op, dir, true, ground, steps)?;
     let careful = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
@@ -210,7 +250,7 @@ fn dev(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Re
 }
 
 /// A device node: made, or the host's bound where none can be made.
-fn node(op: &'static str, path: &Path, number: u64, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn node(op: &'static str, path: &Path, number: u64, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let text = format!("make {}", path.display());
     if !ground.bind_devices {
         steps.push(Op::Node(spot(op, path)?, libc::S_IFCHR | 0o666, number), text);
@@ -234,7 +274,7 @@ fn make_target(
     op: &'static str,
     target: &Path,
     folder: bool,
-    ground: Ground,
+    ground: Ground<'_>,
     steps: &mut Steps,
 ) -> Result<()> {
     if !ground.make {

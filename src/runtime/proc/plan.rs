@@ -1,12 +1,14 @@
 //! From what is asked to what the child does: the list of its steps.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay;
-use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::idmap::{IdMaps, Shape};
 use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
 use crate::runtime::proc::spec::{Input, Namespaces, Output, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
+use crate::runtime::rootless;
 use crate::runtime::security::policy::own_capabilities;
 use crate::runtime::security::seccomp::{Facts, Filter, record};
 use crate::runtime::security::{Policy, SeccompChoice};
@@ -15,6 +17,7 @@ use crate::runtime::start::{Steps, duplicate};
 use crate::sys::child::{Op, Spot};
 use crate::sys::mount;
 use crate::sys::mount::Propagation;
+use nix::sched::CloneFlags;
 use rustix::fs::CWD;
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
@@ -101,7 +104,15 @@ pub fn candidates(name: &[u8], env: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
 ///
 /// # Errors
 /// When it cannot be opened or mounted.
-pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
+pub fn tree(
+    session: &Session,
+    op: &'static str,
+    root: &Root,
+    idmap: Option<&IdMapping>,
+    steps: &mut Vec<StepId>,
+) -> Result<OwnedFd> {
+    // Maps that were asked for one by one leave the owners of a root as they are.
+    let idmap = idmap.filter(|idmap| idmap.maps.shape != Shape::Asked);
     match root {
         Root::Folder { path, .. } => {
             let tree = mount::clone_tree(CWD, path, true).map_err(|source| {
@@ -111,9 +122,12 @@ pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<St
                 let what = format!("rootfs: {} is not a folder", path.display());
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(path));
             }
+            if let Some(idmap) = idmap {
+                idmap.apply(op, &tree, path, true)?;
+            }
             Ok(tree)
         }
-        Root::Overlay(spec) => overlay::detached(session, spec, steps),
+        Root::Overlay(spec) => overlay::detached(session, spec, idmap, steps),
     }
 }
 
@@ -206,6 +220,15 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
             steps.push(Op::EnterGroup(tasks), format!("enter the group {}", group.group_name()));
         }
     }
+    if let Some(network) = &spec.network {
+        if spec.fresh().has("user") {
+            let what = "a process in a new user namespace cannot be in the session's network as well";
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .hint("add \"net\" to ns, and join it with net::veth"));
+        }
+        let fd = duplicate(op, &network.fd)?;
+        steps.push(Op::Join(fd, CloneFlags::CLONE_NEWNET), "join the session's network");
+    }
     match &spec.ns {
         Some(Namespaces::Of(set)) => {
             // The pid and time namespaces are those it was born in.
@@ -214,7 +237,7 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
                 let pidfd = duplicate(op, set.pidfd())?;
                 steps.push(Op::Join(pidfd, kinds.flags()), format!("join the namespaces of {}", set.pid));
             }
-            if set.maps.as_ref().is_some_and(IdMaps::has_root) {
+            if set.maps.as_ref().is_some_and(IdMaps::becomes_root) {
                 steps.push(Op::Gid(0), "become root's group inside");
                 steps.push(Op::Uid(0), "become root inside");
             }
@@ -223,7 +246,7 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
                 steps.push(Op::Unshare(mount.flags()), "take a private copy of the mounts");
             }
         }
-        _ if maps.is_some_and(IdMaps::has_root) => {
+        _ if maps.is_some_and(IdMaps::becomes_root) => {
             steps.push(Op::Gid(0), "become root's group inside");
             steps.push(Op::Uid(0), "become root inside");
         }
@@ -262,8 +285,14 @@ fn root(op: &'static str, spec: &ProcSpec, tree: Option<OwnedFd>, steps: &mut St
     if let (Some(root), Some(tree)) = (&spec.rootfs, tree) {
         steps.push(Op::Pivot(tree), format!("make {root} the root"));
     }
-    let user_ns = spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"));
-    let ground = Ground { make: spec.rootfs.as_ref().is_some_and(Root::is_writable), bind_devices: user_ns };
+    let user_ns = spec.has_own("user") || rootless::in_user_ns();
+    let ground = Ground {
+        make: spec.rootfs.as_ref().is_some_and(Root::is_writable),
+        bind_devices: user_ns,
+        foreign_proc: user_ns && !spec.has_pid_ns(),
+        foreign_sys: user_ns && spec.network.is_none() && !spec.has_own("net"),
+        idmap: spec.idmap.as_deref(),
+    };
     mounts::plan(op, &spec.mounts, ground, steps)?;
     closed(op, &spec.security, steps)?;
     if spec.rootfs.is_some() {

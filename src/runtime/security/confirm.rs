@@ -19,6 +19,8 @@ pub struct Expected {
     away: Kinds,
     rlimits: Vec<Rlimit>,
     has_root: bool,
+    /// Who root of its user namespace is here, if there is one.
+    root: Option<u32>,
 }
 
 impl Expected {
@@ -27,7 +29,11 @@ impl Expected {
     pub fn of(spec: &ProcSpec) -> Self {
         let joined = spec.joined().map_or(Kinds::NONE, |set| set.kinds);
         let away = joined.iter().fold(spec.fresh(), |kinds, kind| kinds.with_name(kind.name));
+        // Without maps root inside is the caller, who is root here.
+        let maps = spec.maps.as_ref().or_else(|| spec.joined().and_then(|set| set.maps.as_ref()));
+        let root = maps.map_or(Some(0), |maps| maps.root_outside().map(|(uid, _)| uid));
         Self {
+            root,
             policy: spec.security.clone(),
             away,
             rlimits: spec.rlimits.clone(),
@@ -59,7 +65,7 @@ impl Expected {
             }
         };
         if let Some(set) = self.policy.capabilities {
-            let asked = sets(set, facts.uids.get(1) == Some(&0));
+            let asked = sets(set, self.root.is_some() && facts.uids.get(1).copied() == self.root);
             for (name, asked, held) in pairs(&asked, &facts.capabilities) {
                 differ(name, caps::names(asked).join(" "), caps::names(held).join(" "));
             }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::runtime::cgroup::{self, Limit};
 use crate::runtime::ns::Kinds;
 use crate::runtime::proc::spec::{Mount, Namespaces, ProcSpec, Rlimit};
+use crate::runtime::rootless;
 use crate::runtime::security::policy::{Level, own_capabilities};
 use crate::runtime::session::Session;
 
@@ -44,15 +45,15 @@ pub fn prepare(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Resu
     Ok(())
 }
 
-/// Whether the process is in a user namespace other than the caller's.
+/// Whether the process is in a user namespace other than the machine's first.
 #[must_use]
 pub fn in_user_ns(spec: &ProcSpec) -> bool {
-    spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"))
+    has(spec, "user") || rootless::in_user_ns()
 }
 
 /// Whether the process has a namespace of this kind that is not the caller's.
 fn has(spec: &ProcSpec, kind: &str) -> bool {
-    spec.fresh().has(kind) || spec.joined().is_some_and(|set| set.kinds.has(kind))
+    spec.has_own(kind)
 }
 
 /// The mounts of the kernel's own file systems, before those that were asked for, and not where one of those is.

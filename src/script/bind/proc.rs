@@ -9,7 +9,7 @@ use crate::runtime::security::Policy;
 use crate::runtime::security::seccomp::Profile;
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
-use crate::script::bind::ns::{id_maps, kinds_of};
+use crate::script::bind::ns::{id_maps, kinds_of, userns};
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
@@ -173,7 +173,7 @@ const MOUNT: Options = Options {
             "options",
             "list of text",
             "none",
-            "As mount(8) writes them: \"ro\", \"nosuid\", \"size=16m\".",
+            "As mount(8) writes them: \"ro\", \"nosuid\", \"size=16m\"; for a bind also \"idmap\": its files belong inside to who they belong to outside.",
         ),
     ],
 };
@@ -259,6 +259,7 @@ const EXEC: Options = Options {
             "With a new user namespace: #{container, host, size}.",
         )
         .map(&super::ns::RANGE),
+        super::ns::USERNS,
         Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group.")
             .map(&super::cgroup_limits::LIMIT),
         Key::new(
@@ -354,6 +355,7 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
         Some(Either::Right(names)) => Some(Namespaces::Fresh(kinds_of(&names, &opts.at().key("ns"))?)),
         None => None,
     };
+    spec.userns = userns(opts)?;
     spec.maps = id_maps(opts)?;
     match opts.take::<Either<Open<Cgroup>, Limits>>("cgroup")? {
         Some(Either::Left(group)) => spec.cgroup = Some(group.shared()),
