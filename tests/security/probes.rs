@@ -1,7 +1,7 @@
 //! Some hundred attempts from inside a container, each with what the kernel must answer.
 
 use crate::probe;
-use crate::support::{Ended, code};
+use crate::support::{Cshell, Ended, Run, code};
 use std::collections::BTreeMap;
 
 /// What each attempt is answered in a default container whose user is root.
@@ -18,11 +18,10 @@ fn table(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Runs the attempts with these options of `proc::exec` and compares the answers.
-#[track_caller]
-fn attempts(options: &str, differences: Differences<'_>) {
+/// A script that makes the attempts with these options of `proc::exec`.
+fn script(options: &str) -> Cshell {
     let path = probe().display().to_string();
-    let run = code(&format!(
+    code(&format!(
         r#"
         let base = image::host(["sh"], #{{ include: ["{path}"] }});
         let o = #{{ rootfs: base, security: "default" }};
@@ -30,7 +29,16 @@ fn attempts(options: &str, differences: Differences<'_>) {
         print(proc::exec(["{path}"], o).stdout);
         "#
     ))
-    .output();
+}
+
+/// Runs the attempts with these options of `proc::exec` and compares the answers.
+#[track_caller]
+fn attempts(options: &str, differences: Differences<'_>) {
+    compare(options, &script(options).output(), differences);
+}
+
+#[track_caller]
+fn compare(options: &str, run: &Run, differences: Differences<'_>) {
     assert_eq!((run.ended, run.stderr.as_str()), (Ended::Exit(0), ""), "{options}");
     let mut expected = table(EXPECTED);
     for (name, answer) in differences {
@@ -62,6 +70,17 @@ const USER: Differences<'_> = &[
     ("chroot", "EPERM"),
 ];
 
+/// Root of a user namespace that maps no root of the machine owns none of the kernel's files, and makes no device nodes.
+const MAPPED: Differences<'_> = &[
+    ("node_null", "EPERM"),
+    ("write_core_pattern", "EACCES"),
+    ("write_hostname", "EACCES"),
+    ("write_cgroup", "EACCES"),
+    ("write_irq", "EACCES"),
+    ("read_kmsg", "EACCES"),
+    ("chmod_stdin", "EPERM"),
+];
+
 #[test]
 fn root_in_a_default_container() {
     attempts("", &[]);
@@ -75,6 +94,23 @@ fn a_user_in_a_default_container() {
 #[test]
 fn root_of_a_user_namespace() {
     attempts(r#"o.ns = ["user", "pid", "mount", "net", "uts", "ipc", "cgroup"];"#, &[("node_null", "EPERM")]);
+}
+
+#[test]
+fn root_of_a_user_namespace_with_ids_of_its_own() {
+    attempts(r#"o.userns = "auto";"#, MAPPED);
+}
+
+#[test]
+fn root_in_a_container_of_an_ordinary_user() {
+    let run = script("").by_user().output();
+    compare("without root", &run, MAPPED);
+}
+
+#[test]
+fn a_user_in_a_container_of_an_ordinary_user() {
+    let options = r#"o.user = "1000";"#;
+    compare("without root, as a user", &script(options).by_user().output(), USER);
 }
 
 #[test]

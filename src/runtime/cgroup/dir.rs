@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::host;
 use crate::runtime::cgroup::subtree::NO_INTERNAL;
 use crate::runtime::object::FileId;
+use crate::runtime::rootless;
 use crate::sys::{Errno, file};
 use rustix::fs::{CWD, Mode, OFlags};
 use std::cell::RefCell;
@@ -304,7 +305,8 @@ pub fn delegated_files(version: u8) -> &'static [&'static str] {
 /// How to be given a place for groups, where the group at `path` is somebody else's.
 #[must_use]
 pub fn delegate(path: &Path, version: u8) -> String {
-    let user = nix::unistd::geteuid();
+    // Outside, where the group is to be given away.
+    let user = rootless::outer_uid().unwrap_or_else(|| nix::unistd::geteuid().as_raw());
     let group = path.join(format!("user-{user}"));
     let group = group.display();
     let files: Vec<String> = delegated_files(version).iter().map(|name| format!("{group}/{name}")).collect();
