@@ -24,6 +24,7 @@ need qemu-system-x86_64 qemu-system-x86
 need modprobe kmod
 need strip binutils
 need xz xz-utils
+need apparmor_parser apparmor
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q

@@ -174,7 +174,7 @@ fn the_user_database_is_hostile() {
 
 #[test]
 fn the_session_keyring_is_its_own() {
-    let path = probe().display().to_string();
+    let path = probe::program().display().to_string();
     let run = code(&format!(
         r#"
         let base = image::host(["sh"], #{{ include: ["{path}"] }});
@@ -192,7 +192,7 @@ fn the_session_keyring_is_its_own() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "script makes the terminal of the caller")]
 fn nothing_is_typed_into_the_callers_terminal() {
-    let path = probe().display().to_string();
+    let path = probe::program().display().to_string();
     let dir = tempfile::tempdir().unwrap();
     let me = env!("CARGO_BIN_EXE_cshell");
     for (level, answer) in [("default", "tiocsti EPERM"), ("none", "tiocsti OK")] {

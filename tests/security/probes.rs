@@ -1,26 +1,14 @@
 //! Some hundred attempts from inside a container, each with what the kernel must answer.
 
-use crate::probe;
+use crate::probe::{self, EXPECTED, table};
 use crate::support::{Cshell, Ended, Run, code};
-use std::collections::BTreeMap;
-
-/// What each attempt is answered in a default container whose user is root.
-const EXPECTED: &str = include_str!("expected.txt");
 
 /// What differs from that, by name.
 type Differences<'a> = &'a [(&'a str, &'a str)];
 
-fn table(text: &str) -> BTreeMap<String, String> {
-    let pairs = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    pairs
-        .map(|line| line.split_once(' ').unwrap_or_else(|| panic!("{line:?} in {text}")))
-        .map(|(name, answer)| (name.to_owned(), answer.trim().to_owned()))
-        .collect()
-}
-
 /// A script that makes the attempts with these options of `proc::exec`.
 fn script(options: &str) -> Cshell {
-    let path = probe().display().to_string();
+    let path = probe::program().display().to_string();
     code(&format!(
         r#"
         let base = image::host(["sh"], #{{ include: ["{path}"] }});
@@ -46,13 +34,7 @@ fn compare(options: &str, run: &Run, differences: Differences<'_>) {
         assert!(before.is_some_and(|before| before != *answer), "{name} is no difference");
     }
     let held = table(&run.stdout);
-    let wrong: Vec<String> = expected
-        .iter()
-        .filter(|(name, answers)| {
-            !held.get(*name).is_some_and(|held| answers.split('|').any(|one| one == held))
-        })
-        .map(|(name, answer)| format!("{name}: {:?} instead of {answer}", held.get(name)))
-        .collect();
+    let wrong = probe::wrong(&expected, &held);
     assert!(wrong.is_empty(), "{options}\n{}", wrong.join("\n"));
     assert_eq!(held.len(), expected.len(), "{options}: an attempt is not in the table");
 }
@@ -135,7 +117,7 @@ fn root_in_a_strict_container() {
 
 #[test]
 fn a_root_that_is_the_callers() {
-    let path = probe().display().to_string();
+    let path = probe::program().display().to_string();
     for options in [
         r#"security: "default""#,
         r#"security: "default", ns: ["pid"]"#,
@@ -172,7 +154,7 @@ fn a_root_that_is_the_callers() {
 
 #[test]
 fn a_process_that_is_not_confined_can_do_more() {
-    let path = probe().display().to_string();
+    let path = probe::program().display().to_string();
     // In a user namespace, where nothing that works does harm to the machine.
     let run = code(&format!(
         r#"
