@@ -12,7 +12,7 @@ missing=""
 need() { # need COMMAND PACKAGE
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
-need cc gcc
+need cc "gcc libc6-dev"
 need ip iproute2
 need findmnt util-linux
 need ps procps
@@ -25,6 +25,7 @@ need modprobe kmod
 need strip binutils
 need xz xz-utils
 need apparmor_parser apparmor
+need capsh libcap2-bin
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
