@@ -42,7 +42,12 @@ impl Dir {
     /// # Errors
     /// [`ErrorKind::Unsupported`] when it is not on a cgroup file system.
     pub fn open(op: &'static str, path: &Path, version: u8, controllers: &[String]) -> Result<Self> {
-        Self::open_at(op, CWD, path, path, version, controllers)
+        let (fd, id) = open_at(op, CWD, path, path)?;
+        let magic = file::fs_magic(&fd).context(op, format!("cannot examine {}", path.display()))?;
+        if magic != if version == 2 { MAGIC_V2 } else { MAGIC_V1 } {
+            return Err(ordinary(op, path, version));
+        }
+        Ok(Self::of(fd, id, path, version, controllers))
     }
 
     /// Makes a folder in this one, which is a group below it, and opens it.
@@ -52,33 +57,16 @@ impl Dir {
     pub fn make(&self, op: &'static str, name: &str) -> Result<Self> {
         let path = self.path.join(name);
         file::mkdirat(&self.fd, Path::new(name), 0o755).map_err(|source| self.refused(op, &path, source))?;
-        Self::open_at(op, &self.fd, Path::new(name), &path, self.version, &self.controllers.borrow())
+        let (fd, id) = open_at(op, &self.fd, Path::new(name), &path)?;
+        // A hierarchy is a file system of its own: on the same one it is a group as this is.
+        if id.dev != self.id.dev {
+            return Err(ordinary(op, &path, self.version));
+        }
+        Ok(Self::of(fd, id, &path, self.version, &self.controllers.borrow()))
     }
 
-    fn open_at(
-        op: &'static str,
-        at: impl AsFd,
-        name: &Path,
-        path: &Path,
-        version: u8,
-        controllers: &[String],
-    ) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let fd = file::openat(at, name, flags, Mode::empty()).map_err(|source| {
-            Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path)
-        })?;
-        let magic = file::fs_magic(&fd).context(op, format!("cannot examine {}", path.display()))?;
-        if magic != if version == 2 { MAGIC_V2 } else { MAGIC_V1 } {
-            let what =
-                format!("{} is an ordinary folder, not a version {version} control group", path.display());
-            return Err(Error::new(ErrorKind::Unsupported, op, what)
-                .path(path)
-                .hint("mount the controller first"));
-        }
-        let found =
-            file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
-        let id = FileId { dev: found.dev, ino: found.ino };
-        Ok(Self {
+    fn of(fd: OwnedFd, id: FileId, path: &Path, version: u8, controllers: &[String]) -> Self {
+        Self {
             path: path.to_owned(),
             version,
             controllers: RefCell::new(controllers.to_vec()),
@@ -86,7 +74,7 @@ impl Dir {
             fd,
             journal: RefCell::default(),
             program: RefCell::default(),
-        })
+        }
     }
 
     /// Its descriptor.
@@ -166,6 +154,13 @@ impl Dir {
     /// # Errors
     /// The failed open or write.
     pub fn write(&self, op: &'static str, name: &str, value: &str) -> Result<()> {
+        self.remember(op, name);
+        let fd = self.open_for_writing(op, name)?;
+        self.write_to(op, &fd, name, value)
+    }
+
+    /// Keeps what a file holds, while a change of several is under way.
+    fn remember(&self, op: &'static str, name: &str) {
         if self.journal.borrow().is_some()
             && let Ok(before) = self.read(op, name)
             && let Some(journal) = self.journal.borrow_mut().as_mut()
@@ -173,8 +168,10 @@ impl Dir {
             // Files of many lines are changed line by line, and not brought back.
             journal.extend((!before.contains('\n')).then(|| (name.to_owned(), before)));
         }
-        let fd = self.open_for_writing(op, name)?;
-        file::write_once(&fd, value.as_bytes())
+    }
+
+    fn write_to(&self, op: &'static str, fd: &OwnedFd, name: &str, value: &str) -> Result<()> {
+        file::write_once(fd, value.as_bytes())
             .map(drop)
             .map_err(|source| self.failed(op, &format!("cannot write {value:?} to"), name, source))
     }
@@ -184,8 +181,11 @@ impl Dir {
     /// # Errors
     /// The failed write, or a difference.
     pub fn set(&self, op: &'static str, name: &str, value: &str, expected: &str) -> Result<()> {
-        self.write(op, name, value)?;
-        let held = self.read(op, name)?;
+        self.remember(op, name);
+        let fd = file::openat(&self.fd, Path::new(name), OFlags::RDWR, Mode::empty())
+            .map_err(|source| self.failed(op, "cannot open", name, source))?;
+        self.write_to(op, &fd, name, value)?;
+        let held = self.read_from(op, &fd, name)?;
         if held == expected {
             return Ok(());
         }
@@ -205,12 +205,20 @@ impl Dir {
     /// The failed open or read.
     pub fn read(&self, op: &'static str, name: &str) -> Result<String> {
         let fd = self.open_for_reading(op, name)?;
+        self.read_from(op, &fd, name)
+    }
+
+    fn read_from(&self, op: &'static str, fd: &OwnedFd, name: &str) -> Result<String> {
         let mut text = Vec::new();
         let mut buf = [0; 4096];
         loop {
-            match file::read(&fd, &mut buf).map_err(|source| self.failed(op, "cannot read", name, source))? {
-                0 => break,
-                len => text.extend(&buf[..len]),
+            let at = u64::try_from(text.len()).unwrap_or(u64::MAX);
+            let len = file::read_at(fd, &mut buf, at);
+            let len = len.map_err(|source| self.failed(op, "cannot read", name, source))?;
+            text.extend(&buf[..len]);
+            // A read ends early only where the next line does not fit, and no line is as long as half of this.
+            if len < buf.len() / 2 {
+                break;
             }
         }
         Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
@@ -234,8 +242,16 @@ impl Dir {
     /// Reads one field of a file of `name value` lines.
     #[must_use]
     pub fn field(&self, name: &str, field: &str) -> Option<u64> {
-        let text = self.read("cgroup.stats", name).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+        self.fields(name, [field])[0]
+    }
+
+    /// Reads some fields of a file of `name value` lines, at once.
+    #[must_use]
+    pub fn fields<const N: usize>(&self, name: &str, fields: [&str; N]) -> [Option<u64>; N] {
+        let text = self.read("cgroup.stats", name).unwrap_or_default();
+        fields.map(|field| {
+            text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+        })
     }
 
     fn failed(&self, op: &'static str, what: &str, name: &str, source: crate::sys::SysError) -> Error {
@@ -268,12 +284,19 @@ impl Dir {
         }
     }
 
+    /// Where the hierarchy is mounted.
+    fn mount_point(&self) -> &Path {
+        let is_root = |path: &&Path| file::identify(CWD, path).is_ok_and(|found| found.mount_root);
+        self.path.ancestors().find(is_root).unwrap_or(&self.path)
+    }
+
     /// Adds how to be allowed to change groups.
     fn forbidden(&self, error: Error, errno: Errno) -> Error {
         match errno {
-            Errno::EROFS => error.hint(
-                "the cgroup file system is mounted read-only here: mount -o remount,rw it, or start the container with it writable",
-            ),
+            Errno::EROFS => error.hint(format!(
+                "the cgroup file system is mounted read-only here: `mount -o remount,bind,rw {}`, or start the container with it writable",
+                self.mount_point().display()
+            )),
             Errno::EACCES | Errno::EPERM => error.hint(delegate(&self.path, self.version)),
             _ => error,
         }
@@ -290,6 +313,21 @@ impl Dir {
             _ => self.forbidden(error, errno),
         }
     }
+}
+
+fn open_at(op: &'static str, at: impl AsFd, name: &Path, path: &Path) -> Result<(OwnedFd, FileId)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let fd = file::openat(at, name, flags, Mode::empty()).map_err(|source| {
+        Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path)
+    })?;
+    let found =
+        file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
+    Ok((fd, FileId { dev: found.dev, ino: found.ino }))
+}
+
+fn ordinary(op: &'static str, path: &Path, version: u8) -> Error {
+    let what = format!("{} is an ordinary folder, not a version {version} control group", path.display());
+    Error::new(ErrorKind::Unsupported, op, what).path(path).hint("mount the controller first")
 }
 
 /// The files of a group that a user needs, to make groups below it and to put processes there (cgroups(7), delegation).

@@ -32,7 +32,7 @@ fn seconds(micros: u64) -> f64 {
 /// Processor time in microseconds: all, in programs, in the kernel.
 fn cpu_time(group: &Cgroup) -> [Option<u64>; 3] {
     if let Some(dir) = group.unified() {
-        return ["usage_usec", "user_usec", "system_usec"].map(|name| dir.field("cpu.stat", name));
+        return dir.fields("cpu.stat", ["usage_usec", "user_usec", "system_usec"]);
     }
     let Some(dir) = group.find("cpuacct") else { return [None; 3] };
     let nanos = |name: &str| dir.number(name).map(|nanos| nanos / 1000);
@@ -71,7 +71,11 @@ impl Cgroup {
     /// The periods in which it was held back by its quota.
     #[must_use]
     pub fn throttled_periods(&self) -> Option<u64> {
-        self.stat("cpu", |dir| dir.field("cpu.stat", "nr_throttled"))
+        self.throttling()[1]
+    }
+
+    fn throttling(&self) -> [Option<u64>; 3] {
+        self.find("cpu").map_or([None; 3], |dir| version::of(dir.version).throttling(&dir))
     }
 
     /// The limits that are in force, by the names of version 2: numbers, or text such as `max`.
@@ -86,12 +90,13 @@ impl Cgroup {
     #[must_use]
     pub fn stats(&self) -> Value {
         let [usage, user, system] = cpu_time(self);
-        let throttled = self.stat("cpu", |dir| version::of(dir.version).throttled_usec(dir));
+        let [periods, throttled_periods, throttled] = self.throttling();
+        let memory = self.stat("memory", |dir| version::of(dir.version).memory_current(dir));
         json!({
             "memory": {
-                "current": self.stat("memory", |dir| version::of(dir.version).memory_current(dir)),
+                "current": memory,
                 "peak": self.memory_peak(),
-                "swap": self.stat("memory", |dir| version::of(dir.version).swap_current(dir)),
+                "swap": self.stat("memory", |dir| version::of(dir.version).swap_current(dir, memory)),
                 "oom_kills": self.oom_kills(),
             },
             "cpu": {
@@ -101,8 +106,8 @@ impl Cgroup {
                 "usage_usec": usage,
                 "user_usec": user,
                 "system_usec": system,
-                "periods": self.stat("cpu", |dir| dir.field("cpu.stat", "nr_periods")),
-                "throttled_periods": self.throttled_periods(),
+                "periods": periods,
+                "throttled_periods": throttled_periods,
                 "throttled": throttled.map(seconds),
             },
             "pids": {

@@ -55,10 +55,11 @@ natives! {
     /// Proves that limits bite: each is set on a throw-away group, in which a program of a few instructions runs.
     ///
     /// Half of the memory lives and 16 MiB more than the limit is killed; fork is refused; the processor is held back
-    /// (measured over half a second or five periods, a quarter and one period of tolerance); a device is read no faster
-    /// (direct reads; writes are never tried); a process may use the processors of `cpuset` and no others. Returns a
-    /// list, one entry a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or
-    /// `SKIP: ` with the reason.
+    /// (measured over half a second or five periods, a quarter and one period of tolerance); a second's worth is read
+    /// from a device, which takes half a second longer than without the limit (direct reads, the best of three and of
+    /// two; writes are never tried); a process may use the processors of `cpuset` and no others. Returns a list, one
+    /// entry a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or `SKIP: `
+    /// with the reason.
     ///
     /// Errors: `unsupported` when a limit does not bite, and those of `cgroup::limit`. Needs: as `cgroup::limit`.
     fn "cgroup::probe"(options: Limits) -> Value = probe_all;
