@@ -432,3 +432,42 @@ fn the_helper_that_writes_maps_holds_nothing_of_ours() {
     assert_eq!(targets.iter().filter(known).count(), targets.len(), "{}", run.1);
     assert!(targets.len() >= 3 && !run.1.contains("session-"), "{}", run.1);
 }
+
+#[test]
+fn a_layer_that_needs_more_than_a_user_has_says_so() {
+    // An image with a file of another user, taken to a user who has no ids for it.
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let make = r#"
+        let root = fs::overlay(image::host(["sh"]));
+        fs::write(root.path("etc/theirs"), ""); fs::chown(root.path("etc/theirs"), "7:7");
+        image::commit(root, "localhost/owned:1");
+        let root = fs::overlay(image::host(["sh"]));
+        proc::exec(["mknod", `${root.merged}/dev/disk`, "b", "1", "3"]);
+        image::commit(root, "localhost/disk:1");
+    "#;
+    code(make).env("CSHELL_ROOT", store.to_str().unwrap()).check();
+    let take = |name: &str, lines: &str| {
+        // The layers alone are unpacked anew: those that root has unpacked are its own.
+        let before = format!(
+            "cp -a {0} $folder/taken; rm -rf $folder/taken/layers $folder/taken/scratch; chown -R $uid:$uid $folder/taken",
+            store.display()
+        );
+        let script = format!(
+            "proc::exec(\"true\", #{{ rootfs: image::from(\"localhost/{name}:1\"), ns: [\"pid\"] }});"
+        );
+        let program = code(&script);
+        let root = program.folder().join("taken").to_str().unwrap().to_owned();
+        let user = User { before, subordinate: lines.into(), ..User::default() };
+        program.env("CSHELL_ROOT", &root).by_user_with(user).output()
+    };
+    let run = take("owned", "");
+    assert!(run.stderr.contains("cannot make \"etc/theirs\""), "{}", run.stderr);
+    assert!(run.stderr.contains("usermod --add-subuids"), "{}", run.stderr);
+    let run = take("owned", &format!("{NAME}:{SUBORDINATE}:5\n"));
+    assert!(run.stderr.contains("its owner is beyond the ids of this user namespace"), "{}", run.stderr);
+    let run = take("disk", &format!("{NAME}:{SUBORDINATE}:65536\n"));
+    assert!(run.stderr.contains("device nodes need root of the machine"), "{}", run.stderr);
+    let run = take("owned", &format!("{NAME}:{SUBORDINATE}:65536\n"));
+    assert_eq!((run.stderr.as_str(), run.ended), ("", Ended::Exit(0)));
+}

@@ -400,6 +400,9 @@ fn refused(context: &FsContext, source: SysError) -> Error {
     };
     let error = Error::sys(OP, what, source);
     match errno {
+        Errno::EPERM | Errno::EACCES if rootless::in_user_ns() => error.kind_is(ErrorKind::Unsupported).hint(
+            "overlays in a user namespace need Linux 5.11: on an older kernel run as root, or give a folder as rootfs",
+        ),
         Errno::EINVAL => error.hint(
             "an upper layer cannot lie on an overlay, and upper and work must be folders of one file system",
         ),
