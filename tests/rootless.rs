@@ -471,3 +471,54 @@ fn a_layer_that_needs_more_than_a_user_has_says_so() {
     let run = take("owned", &format!("{NAME}:{SUBORDINATE}:65536\n"));
     assert_eq!((run.stderr.as_str(), run.ended), ("", Ended::Exit(0)));
 }
+
+/// A kernel that lets no user namespace have an overlay: a filter refuses the call that begins one.
+const NO_OVERLAYS: &str = r#"let options = #{ seccomp: #{ defaultAction: "SCMP_ACT_ALLOW",
+    syscalls: [#{ names: ["fsopen"], action: "SCMP_ACT_ERRNO", errnoRet: 1 }] } };"#;
+
+#[test]
+fn overlays_are_served_where_the_kernel_refuses_them() {
+    let name = "overlays_are_served_where_the_kernel_refuses_them";
+    if try_tool("which", &["fuse-overlayfs"]).is_err() {
+        support::skip::skip(name, "fuse-overlayfs is not installed");
+        return;
+    }
+    let script = r#"
+        let base = image::host(["sh", "ls", "cat"]);
+        let root = fs::overlay(base);
+        fs::mkdir(root.path("etc/kept")); fs::write(root.path("etc/kept/a"), "a"); fs::chown(root.path("etc/kept/a"), "12:13");
+        let one = image::commit(root, "localhost/one:1");
+        root.close();
+        let root = fs::overlay(one);
+        fs::remove(root.path("etc/kept")); fs::mkdir(root.path("etc/kept")); fs::write(root.path("etc/kept/b"), "b"); fs::remove(root.path("etc/hosts"));
+        print(root.changes().map(|change| `${change.kind} ${change.path}`));
+        let two = image::commit(root, "localhost/two:1");
+        print(proc::exec("cat /proc/mounts").stdout.contains("fuse.fuse-overlayfs"));
+        root.close();
+        print(proc::exec("ls -a /etc/kept; ls /etc/hosts 2>/dev/null; echo > /made", #{ rootfs: image::from("localhost/two:1") }).lines());
+        print(proc::exec("cat /proc/mounts").stdout.contains("fuse.fuse-overlayfs"));
+    "#;
+    let fuse = "mkdir -p /run/fuse-$$ && mount -t tmpfs none /run/fuse-$$ && mknod -m 666 /run/fuse-$$/fuse c 10 229 && \
+                mount --bind /run/fuse-$$/fuse /dev/fuse && umount -l /run/fuse-$$ && rmdir /run/fuse-$$";
+    let run = after(code(script), fuse).under(NO_OVERLAYS);
+    assert_eq!((run.stderr.trim(), run.ended), ("", Ended::Exit(0)), "{}", run.stdout);
+    let expected = [
+        r#"["deleted /etc/hosts", "deleted /etc/kept/a", "added /etc/kept/b"]"#,
+        "true",
+        r#"[".", "..", "b"]"#,
+        "false",
+    ];
+    assert_eq!(run.stdout.trim().lines().collect::<Vec<_>>(), expected);
+    // Where it cannot serve one either, and where it is not there.
+    let script = "fs::overlay(image::host([\"sh\"]));";
+    let run = after(code(script), "mknod -m 600 $folder/fuse c 10 229; mount --bind $folder/fuse /dev/fuse")
+        .under(NO_OVERLAYS);
+    assert!(
+        run.stderr.contains("fuse-overlayfs ended: ") && run.stderr.contains("chmod 0666 /dev/fuse"),
+        "{}",
+        run.stderr
+    );
+    let run = after(code(script), "mkdir $folder/bin; ln -s /bin/sh $folder/bin/; PATH=$folder/bin")
+        .under(NO_OVERLAYS);
+    assert!(run.stderr.contains("install fuse-overlayfs"), "{}", run.stderr);
+}
