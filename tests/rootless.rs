@@ -391,6 +391,7 @@ fn state_folders_of_others_are_refused() {
             "is a link that another user made",
         ),
         ("mkdir -m 777 theirs; chown $uid theirs", "can be written by others (mode 777)"),
+        ("mkdir -m 770 theirs; chown $uid:0 theirs", "can be written by others (mode 770)"),
         ("touch theirs", "is not a folder"),
     ] {
         for gc in [false, true] {
@@ -521,4 +522,38 @@ fn overlays_are_served_where_the_kernel_refuses_them() {
     let run = after(code(script), "mkdir $folder/bin; ln -s /bin/sh $folder/bin/; PATH=$folder/bin")
         .under(NO_OVERLAYS);
     assert!(run.stderr.contains("install fuse-overlayfs"), "{}", run.stderr);
+}
+
+/// A kernel that refuses to make a namespace: a filter refuses the call.
+const NO_NAMESPACES: &str = r#"let options = #{ seccomp: #{ defaultAction: "SCMP_ACT_ALLOW",
+    syscalls: [#{ names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 1 }] } };"#;
+
+#[test]
+fn what_forbids_user_namespaces_is_found_in_the_settings() {
+    for (setting, value, what, fix) in [
+        (
+            "apparmor_restrict_unprivileged_userns",
+            "1",
+            "AppArmor takes the power from user namespaces of ordinary users",
+            "a profile with `userns,` in /etc/apparmor.d",
+        ),
+        (
+            "unprivileged_userns_clone",
+            "0",
+            "user namespaces are forbidden to ordinary users: kernel.unprivileged_userns_clone is 0",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "unprivileged_userns_clone",
+            "1",
+            "cannot make a user namespace",
+            "a seccomp filter or a chroot forbids",
+        ),
+    ] {
+        let before =
+            format!("mount -t tmpfs none /proc/sys/kernel; echo {value} > /proc/sys/kernel/{setting}");
+        let run = after(code("print(1);"), &before).under(NO_NAMESPACES);
+        assert_eq!((run.stdout.trim(), run.ended), ("", Ended::Exit(3)), "{}", run.stderr);
+        assert!(run.stderr.contains(what) && run.stderr.contains(fix), "{setting}: {}", run.stderr);
+    }
 }

@@ -24,6 +24,11 @@ need qemu-system-x86_64 qemu-system-x86
 need modprobe kmod
 need strip binutils
 need xz xz-utils
+need setpriv util-linux
+need newuidmap uidmap
+need fuse-overlayfs fuse-overlayfs
+need pasta passt
+need slirp4netns slirp4netns
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q

@@ -1,7 +1,7 @@
 //! Without root: the user namespace that the program enters once, before a script starts, and what cannot work there.
 //!
 //! An ordinary user may make a user namespace, in which it is root over what it makes itself: mounts, namespaces,
-//! links. [`enter`] moves this program into one, with a mount namespace, while it still has one thread; from then on
+//! links. [`enter()`] moves this program into one, with a mount namespace, while it still has one thread; from then on
 //! every path that the script sees is one of that mount namespace, as under `podman unshare`. Root inside is the user
 //! outside; the further ids are the user's subordinate ones ([`crate::runtime::ns::subid`]).
 
