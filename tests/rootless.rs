@@ -391,6 +391,7 @@ fn state_folders_of_others_are_refused() {
             "is a link that another user made",
         ),
         ("mkdir -m 777 theirs; chown $uid theirs", "can be written by others (mode 777)"),
+        ("mkdir -m 770 theirs; chown $uid:0 theirs", "can be written by others (mode 770)"),
         ("touch theirs", "is not a folder"),
     ] {
         for gc in [false, true] {
@@ -431,4 +432,128 @@ fn the_helper_that_writes_maps_holds_nothing_of_ours() {
     };
     assert_eq!(targets.iter().filter(known).count(), targets.len(), "{}", run.1);
     assert!(targets.len() >= 3 && !run.1.contains("session-"), "{}", run.1);
+}
+
+#[test]
+fn a_layer_that_needs_more_than_a_user_has_says_so() {
+    // An image with a file of another user, taken to a user who has no ids for it.
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let make = r#"
+        let root = fs::overlay(image::host(["sh"]));
+        fs::write(root.path("etc/theirs"), ""); fs::chown(root.path("etc/theirs"), "7:7");
+        image::commit(root, "localhost/owned:1");
+        let root = fs::overlay(image::host(["sh"]));
+        proc::exec(["mknod", `${root.merged}/dev/disk`, "b", "1", "3"]);
+        image::commit(root, "localhost/disk:1");
+    "#;
+    code(make).env("CSHELL_ROOT", store.to_str().unwrap()).check();
+    let take = |name: &str, lines: &str| {
+        // The layers alone are unpacked anew: those that root has unpacked are its own.
+        let before = format!(
+            "cp -a {0} $folder/taken; rm -rf $folder/taken/layers $folder/taken/scratch; chown -R $uid:$uid $folder/taken",
+            store.display()
+        );
+        let script = format!(
+            "proc::exec(\"true\", #{{ rootfs: image::from(\"localhost/{name}:1\"), ns: [\"pid\"] }});"
+        );
+        let program = code(&script);
+        let root = program.folder().join("taken").to_str().unwrap().to_owned();
+        let user = User { before, subordinate: lines.into(), ..User::default() };
+        program.env("CSHELL_ROOT", &root).by_user_with(user).output()
+    };
+    let run = take("owned", "");
+    assert!(run.stderr.contains("cannot make \"etc/theirs\""), "{}", run.stderr);
+    assert!(run.stderr.contains("usermod --add-subuids"), "{}", run.stderr);
+    let run = take("owned", &format!("{NAME}:{SUBORDINATE}:5\n"));
+    assert!(run.stderr.contains("its owner is beyond the ids of this user namespace"), "{}", run.stderr);
+    let run = take("disk", &format!("{NAME}:{SUBORDINATE}:65536\n"));
+    assert!(run.stderr.contains("device nodes need root of the machine"), "{}", run.stderr);
+    let run = take("owned", &format!("{NAME}:{SUBORDINATE}:65536\n"));
+    assert_eq!((run.stderr.as_str(), run.ended), ("", Ended::Exit(0)));
+}
+
+/// A kernel that lets no user namespace have an overlay: a filter refuses the call that begins one.
+const NO_OVERLAYS: &str = r#"let options = #{ seccomp: #{ defaultAction: "SCMP_ACT_ALLOW",
+    syscalls: [#{ names: ["fsopen"], action: "SCMP_ACT_ERRNO", errnoRet: 1 }] } };"#;
+
+#[test]
+fn overlays_are_served_where_the_kernel_refuses_them() {
+    let name = "overlays_are_served_where_the_kernel_refuses_them";
+    if try_tool("which", &["fuse-overlayfs"]).is_err() {
+        support::skip::skip(name, "fuse-overlayfs is not installed");
+        return;
+    }
+    let script = r#"
+        let base = image::host(["sh", "ls", "cat"]);
+        let root = fs::overlay(base);
+        fs::mkdir(root.path("etc/kept")); fs::write(root.path("etc/kept/a"), "a"); fs::chown(root.path("etc/kept/a"), "12:13");
+        let one = image::commit(root, "localhost/one:1");
+        root.close();
+        let root = fs::overlay(one);
+        fs::remove(root.path("etc/kept")); fs::mkdir(root.path("etc/kept")); fs::write(root.path("etc/kept/b"), "b"); fs::remove(root.path("etc/hosts"));
+        print(root.changes().map(|change| `${change.kind} ${change.path}`));
+        let two = image::commit(root, "localhost/two:1");
+        print(proc::exec("cat /proc/mounts").stdout.contains("fuse.fuse-overlayfs"));
+        root.close();
+        print(proc::exec("ls -a /etc/kept; ls /etc/hosts 2>/dev/null; echo > /made", #{ rootfs: image::from("localhost/two:1") }).lines());
+        print(proc::exec("cat /proc/mounts").stdout.contains("fuse.fuse-overlayfs"));
+    "#;
+    let fuse = "mkdir -p /run/fuse-$$ && mount -t tmpfs none /run/fuse-$$ && mknod -m 666 /run/fuse-$$/fuse c 10 229 && \
+                mount --bind /run/fuse-$$/fuse /dev/fuse && umount -l /run/fuse-$$ && rmdir /run/fuse-$$";
+    let run = after(code(script), fuse).under(NO_OVERLAYS);
+    assert_eq!((run.stderr.trim(), run.ended), ("", Ended::Exit(0)), "{}", run.stdout);
+    let expected = [
+        r#"["deleted /etc/hosts", "deleted /etc/kept/a", "added /etc/kept/b"]"#,
+        "true",
+        r#"[".", "..", "b"]"#,
+        "false",
+    ];
+    assert_eq!(run.stdout.trim().lines().collect::<Vec<_>>(), expected);
+    // Where it cannot serve one either, and where it is not there.
+    let script = "fs::overlay(image::host([\"sh\"]));";
+    let run = after(code(script), "mknod -m 600 $folder/fuse c 10 229; mount --bind $folder/fuse /dev/fuse")
+        .under(NO_OVERLAYS);
+    assert!(
+        run.stderr.contains("fuse-overlayfs ended: ") && run.stderr.contains("chmod 0666 /dev/fuse"),
+        "{}",
+        run.stderr
+    );
+    let run = after(code(script), "mkdir $folder/bin; ln -s /bin/sh $folder/bin/; PATH=$folder/bin")
+        .under(NO_OVERLAYS);
+    assert!(run.stderr.contains("install fuse-overlayfs"), "{}", run.stderr);
+}
+
+/// A kernel that refuses to make a namespace: a filter refuses the call.
+const NO_NAMESPACES: &str = r#"let options = #{ seccomp: #{ defaultAction: "SCMP_ACT_ALLOW",
+    syscalls: [#{ names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 1 }] } };"#;
+
+#[test]
+fn what_forbids_user_namespaces_is_found_in_the_settings() {
+    for (setting, value, what, fix) in [
+        (
+            "apparmor_restrict_unprivileged_userns",
+            "1",
+            "AppArmor takes the power from user namespaces of ordinary users",
+            "a profile with `userns,` in /etc/apparmor.d",
+        ),
+        (
+            "unprivileged_userns_clone",
+            "0",
+            "user namespaces are forbidden to ordinary users: kernel.unprivileged_userns_clone is 0",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "unprivileged_userns_clone",
+            "1",
+            "cannot make a user namespace",
+            "a seccomp filter or a chroot forbids",
+        ),
+    ] {
+        let before =
+            format!("mount -t tmpfs none /proc/sys/kernel; echo {value} > /proc/sys/kernel/{setting}");
+        let run = after(code("print(1);"), &before).under(NO_NAMESPACES);
+        assert_eq!((run.stdout.trim(), run.ended), ("", Ended::Exit(3)), "{}", run.stderr);
+        assert!(run.stderr.contains(what) && run.stderr.contains(fix), "{setting}: {}", run.stderr);
+    }
 }

@@ -26,6 +26,11 @@ need strip binutils
 need xz xz-utils
 need apparmor_parser apparmor
 need capsh libcap2-bin
+need setpriv util-linux
+need newuidmap uidmap
+need fuse-overlayfs fuse-overlayfs
+need pasta passt
+need slirp4netns slirp4netns
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q

@@ -278,3 +278,23 @@ fn without_subordinate_ids_nothing_weaker_is_started() {
         );
     }
 }
+
+/// Root of a set tries to look into each process that joins it, while that still shares the memory of the program.
+#[test]
+fn who_is_in_a_set_does_not_see_the_program() {
+    let script = r#"
+        let set = ns::new(#{ kinds: ["user", "pid", "mount"] });
+        let spy = set.spawn(["perl", "-e", `$| = 1; print "spying\n";
+            while (1) { for (glob "/proc/[0-9]*/exe") { my $to = readlink; print("sees $to\n"), exit if defined $to && $to =~ m{/cshell$}; } }`],
+            #{ mounts: ["proc"] });
+        spy.expect("spying\n");
+        for n in 0..40 { set.exec("true"); }
+        if spy.is_running { spy.signal("KILL"); }
+        print(spy.wait().stdout);
+    "#;
+    for user in [false, true] {
+        let program = if user { code(script).by_user() } else { code(script) };
+        let run = program.output();
+        assert_eq!((run.stdout.trim(), run.stderr.as_str()), ("", ""), "as a user: {user}");
+    }
+}

@@ -134,7 +134,9 @@ pub fn verify(path: &Path) -> Result<()> {
     if data.uid() != own {
         return refuse(&format!("belongs to another user ({})", data.uid()));
     }
-    if data.permissions().mode() & 0o022 != 0 {
+    // The group that a user has alone is no other (Debian and Fedora make folders so).
+    let others = if data.gid() == nix::unistd::getegid().as_raw() { 0o002 } else { 0o022 };
+    if data.permissions().mode() & others != 0 {
         return refuse(&format!("can be written by others (mode {:o})", data.permissions().mode() & 0o7777));
     }
     Ok(())

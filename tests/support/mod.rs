@@ -190,27 +190,33 @@ impl Cshell {
     /// Runs it as the user in control groups that root has delegated to it, on version 1 and 2: made by another run of the
     /// program, which takes them back.
     #[track_caller]
-    pub(crate) fn delegated(self) -> Run {
-        let driver = r#"
-            let group = cgroup::create(`delegated-${sys::info().pid}`, #{ cpuset: "0" });
-            let run = proc::exec(sys::args(), #{ cgroup: group, check: false });
-            print(run.stdout);
-            sys::log(run.stderr);
-            exit(run.code);
-        "#;
-        let mut user = self.user.clone().unwrap();
+    pub(crate) fn delegated(mut self) -> Run {
+        let user = self.user.get_or_insert_default();
         user.before = format!("{}\n{}", user::DELEGATE, user.before);
+        let group =
+            "let options = #{ cgroup: cgroup::create(`delegated-${sys::info().pid}`, #{ cpuset: \"0\" }) };";
+        self.under(group)
+    }
+
+    /// Runs it as the user from another run of the program, as root, which starts it with the `options` that the script
+    /// `setup` makes.
+    #[track_caller]
+    pub(crate) fn under(self, setup: &str) -> Run {
+        let driver = format!(
+            "{setup} options.check = false; let run = proc::exec(sys::args(), options); \
+             print(run.stdout); sys::log(run.stderr); exit(run.code);"
+        );
+        let user = self.user.clone().unwrap();
         let command = user.command(env!("CARGO_BIN_EXE_cshell").as_ref(), self.folder.path());
-        let mut outer = code(driver);
+        let mut outer = code(&driver);
         outer.args.push(command.get_program().into());
         outer.args.extend(command.get_args().map(Into::into));
         outer.args.extend(self.args.iter().cloned());
         for (name, value) in command.get_envs() {
             outer.env.push((name.to_str().unwrap().into(), value.unwrap().to_str().unwrap().into()));
         }
-        let state = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
-        outer.env.push(("STATE".into(), state("")));
-        outer.cwd = self.cwd.clone();
+        outer.env.push(("STATE".into(), self.folder.path().to_str().unwrap().into()));
+        outer.cwd.clone_from(&self.cwd);
         outer.output()
     }
 

@@ -38,6 +38,7 @@ mount --bind "$folder/subordinate" /etc/subuid
 mount --bind "$folder/subordinate" /etc/subgid
 mount --bind "$CSHELL_BINARY" "$folder/cshell"
 unset CSHELL_BINARY
+[ -z "$STATE" ] || export CSHELL_RUN="$STATE/run" CSHELL_ROOT="$STATE/root"
 eval "$BEFORE"
 unset BEFORE
 exec "$SETPRIV" --reuid "$uid" --regid "$uid" --clear-groups -- "$folder/cshell" "$@"
@@ -58,7 +59,6 @@ while IFS=: read -r number controllers path; do
         done ;;
     esac
 done </proc/self/cgroup
-export CSHELL_RUN=$STATE/run CSHELL_ROOT=$STATE/root
 "#;
 
 impl User {

@@ -5,6 +5,7 @@ pub mod claim;
 pub mod copy;
 pub mod dir;
 pub mod files;
+pub mod fuse;
 pub mod glob;
 pub mod idmapped;
 pub mod inside;

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
 use crate::runtime::fs::idmapped::IdMapping;
-use crate::runtime::fs::{mounts, private, shifted};
+use crate::runtime::fs::{fuse, mounts, private, shifted};
 use crate::runtime::object::Object;
 use crate::runtime::rootless;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
@@ -163,6 +163,11 @@ impl Layers {
         Ok(Self { lowerdir, upper, work })
     }
 
+    /// The layers below, and the writable one with its work folder.
+    fn parts(&self) -> (&[PathBuf], Option<(&Path, &Path)>) {
+        (&self.lowerdir, self.upper.as_deref().zip(self.work.as_deref()))
+    }
+
     /// A detached mount of them.
     fn mount(&self, volatile: bool) -> Result<OwnedFd> {
         create(&self.lowerdir, self.upper.as_deref().zip(self.work.as_deref()), volatile)
@@ -192,13 +197,14 @@ pub fn detached(
             Error::new(ErrorKind::InvalidArgument, OP, what).hint("leave `merged` out, or use fs::overlay")
         );
     }
-    let home = Home::new(session, spec, idmap.is_some(), steps)?;
+    let served = idmap.is_none() && rootless::in_user_ns();
+    let home = Home::new(session, spec, idmap.is_some() || served, steps)?;
     let text = format!("mount an overlay of {} for one process", count(lowerdir.len()));
     let layers = Layers::make(session, spec, &home, lowerdir, steps)?;
     if idmap.is_some() {
         private::mounts(session, OP)?;
     }
-    let (step, fd) = session.step(Intent { op: OP, text, claim: Object::Nothing }, |_| {
+    let made = session.step(Intent { op: OP, text, claim: Object::Nothing }, |_| {
         let fd = match idmap {
             Some(idmap) if rootless::in_user_ns() => return copied(&layers, &home, idmap),
             Some(idmap) => mapped(&layers, &home, idmap, spec)?,
@@ -209,9 +215,20 @@ pub fn detached(
             object: Object::Nothing,
             effect: "a detached mount, which goes with its descriptor".into(),
         })
-    })?;
-    steps.push(step);
-    Ok(fd)
+    });
+    match made {
+        Ok((step, fd)) => {
+            steps.push(step);
+            Ok(fd)
+        }
+        Err(error) if served && fuse::is_refused(&error) => {
+            private::mounts(session, OP)?;
+            let merged = home.part("merged")?;
+            fuse::mount(session, layers.parts(), &merged, error, steps)?;
+            mount::clone_tree(CWD, &merged, false).context(OP, format!("cannot open {}", merged.display()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A detached mount of layers whose owners are mapped. The mapped layers are attached beside them while it is made: older
@@ -283,7 +300,7 @@ fn mount_all(
         None => format!("mount a read-only overlay of {}", count(lowerdir.len())),
     };
     let claim = Object::Mount { target: merged.clone(), mount_id: None, mount_ns };
-    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |progress| {
+    let made = session.step(Intent { op: OP, text, claim }, |progress| {
         let detached = layers.mount(spec.volatile)?;
         // Known before it is attached: at no instant is there a mount of ours that the ledger cannot recognise.
         let fail = |source| Error::sys(OP, "cannot attach the overlay", source).path(&merged);
@@ -297,8 +314,17 @@ fn mount_all(
             object,
             effect: format!("overlay at {} (mount id {mount_id})", merged.display()),
         })
-    })?;
-    steps.push(step);
+    });
+    let mount_id = match made {
+        Ok((step, mount_id)) => {
+            steps.push(step);
+            mount_id
+        }
+        Err(error) if fuse::is_refused(&error) => {
+            fuse::mount(session, layers.parts(), &merged, error, steps)?
+        }
+        Err(error) => return Err(error),
+    };
     Ok(Overlay { lowerdir, upperdir: upper, merged, origin: spec.origin.clone(), mount_id })
 }
 
@@ -400,6 +426,9 @@ fn refused(context: &FsContext, source: SysError) -> Error {
     };
     let error = Error::sys(OP, what, source);
     match errno {
+        Errno::EPERM | Errno::EACCES if rootless::in_user_ns() => error.kind_is(ErrorKind::Unsupported).hint(
+            "overlays in a user namespace need Linux 5.11: on an older kernel run as root, or give a folder as rootfs",
+        ),
         Errno::EINVAL => error.hint(
             "an upper layer cannot lie on an overlay, and upper and work must be folders of one file system",
         ),

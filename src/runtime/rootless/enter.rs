@@ -26,7 +26,7 @@ pub struct Entered {
 
 static ENTERED: OnceLock<Entered> = OnceLock::new();
 
-/// The user namespace that [`enter`] moved this program into, if it did.
+/// The user namespace that [`enter()`] moved this program into, if it did.
 #[must_use]
 pub fn entered() -> Option<&'static Entered> {
     ENTERED.get()

@@ -1,7 +1,7 @@
 //! Without root: the user namespace that the program enters once, before a script starts, and what cannot work there.
 //!
 //! An ordinary user may make a user namespace, in which it is root over what it makes itself: mounts, namespaces,
-//! links. [`enter`] moves this program into one, with a mount namespace, while it still has one thread; from then on
+//! links. [`enter()`] moves this program into one, with a mount namespace, while it still has one thread; from then on
 //! every path that the script sees is one of that mount namespace, as under `podman unshare`. Root inside is the user
 //! outside; the further ids are the user's subordinate ones ([`crate::runtime::ns::subid`]).
 
@@ -13,6 +13,7 @@ pub use enter::{Entered, enter, entered, tell};
 pub use explain::{forbidden, no_user_ns};
 pub use report::{Limit, report};
 
+use crate::sys::Errno;
 use std::sync::OnceLock;
 
 /// The id that a file shows whose owner has none in this user namespace (`/proc/sys/kernel/overflowuid`).
@@ -45,4 +46,22 @@ pub fn outer_uid() -> Option<u32> {
 pub fn owner_of_copy(uid: u32, gid: u32) -> (u32, u32) {
     let own = |id: u32| if id == NOBODY && in_user_ns() { 0 } else { id };
     (own(uid), own(gid))
+}
+
+/// What mends a call on files that a user namespace refuses: an owner that has no id in it, or a device node.
+#[must_use]
+pub fn why_refused(call: &str, errno: Errno) -> Option<String> {
+    if !in_user_ns() {
+        return None;
+    }
+    match (call, errno) {
+        ("fchownat", Errno::EINVAL) => Some(entered().and_then(|entered| entered.alone.clone()).unwrap_or_else(|| {
+            "its owner is beyond the ids of this user namespace (/proc/self/uid_map): add ids to /etc/subuid and /etc/subgid"
+                .into()
+        })),
+        ("mknodat", Errno::EPERM) => {
+            Some("device nodes need root of the machine: run as root, or leave them out of the image".into())
+        }
+        _ => None,
+    }
 }

@@ -25,7 +25,9 @@ natives! {
     ///
     /// `options` is a list of kinds, or a map. Kinds: `user mount pid net ipc uts cgroup time`. A process that does
     /// nothing else keeps them: `.pid`, which is PID 1 of a new pid namespace. A new net namespace has `lo` up; a new
-    /// mount namespace is private; root of a new user namespace is the caller unless maps say otherwise.
+    /// mount namespace is private; root of a new user namespace is the caller unless maps say otherwise. `userns: "auto"`
+    /// takes ids that no other container has: a command in the set finds the files of its root and of its `idmap` volumes
+    /// owned by who owns them outside. Ids outside are those that this program has (without root see `sys::rootless`).
     ///
     /// Errors: `invalid_argument` for options that contradict each other, `permission_denied` without CAP_SYS_ADMIN
     /// (or `"user"` among the kinds), `limit_reached` at a limit of `user.max_*_namespaces`. Kernel: 5.6, clone3(2);

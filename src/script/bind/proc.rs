@@ -31,7 +31,8 @@ natives! {
     /// Runs a command and waits for its end.
     ///
     /// `command` is a list, the exact arguments (text or blobs, the first names the program), or a text for `/bin/sh -c`
-    /// of the root it runs in. Without options it is a plain command on the host. Returns an `ExecResult`.
+    /// of the root it runs in. Without options it is a plain command on the host; without root it sees itself as root there, who
+    /// is the user outside (as under `podman unshare`; see `sys::rootless`). Returns an `ExecResult`.
     ///
     /// Errors: `not_found` (code 127) for a command that does not exist, `permission_denied` (126) for one that cannot
     /// be run; the failing step (125) for one that cannot be started; unless `check: false`, `exit_status` for a status
