@@ -22,12 +22,6 @@ use super::{Errno, seccomp, stage};
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// The version of Landlock that this kernel has, if it is active.
-#[must_use]
-pub fn landlock_version() -> Option<u32> {
-    landlock::version()
-}
-
 /// A list of C strings as execve wants it: pointers, ended by a null pointer.
 #[derive(Debug)]
 struct Strings {

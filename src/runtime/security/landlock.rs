@@ -3,6 +3,7 @@
 //! It comes on top of mounts and modes: root of a container is held by it as well.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::feature;
 use std::path::PathBuf;
 
 /// `LANDLOCK_ACCESS_FS_*`: to execute and read files and folders.
@@ -22,8 +23,8 @@ pub struct Landlock {
 
 /// The version of Landlock that this kernel has, if it is active.
 #[must_use]
-pub fn version() -> Option<u32> {
-    crate::sys::child::landlock_version()
+pub fn version() -> Option<i64> {
+    feature::landlock_abi().ok()
 }
 
 impl Landlock {

@@ -12,16 +12,8 @@ struct Beneath {
 }
 
 const PATH_BENEATH: usize = 1;
-/// `LANDLOCK_CREATE_RULESET_VERSION`.
-const VERSION: usize = 1;
 /// The accesses that mean something for a file: to execute, write, read and truncate it.
 const OF_FILES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14;
-
-/// The version that this kernel has, if it is active.
-pub(super) fn version() -> Option<u32> {
-    let answer = syscall(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0, 0]).ok()?;
-    u32::try_from(answer).ok()
-}
 
 /// Lets this process use, of the accesses in `handled`, only those that are given below the paths.
 pub(super) fn restrict(handled: u64, paths: &[(CString, u64)]) -> Outcome {
