@@ -46,6 +46,7 @@ fn run(mode: Mode, name: &str) {
     let mut vm = Vm::new(&title, mode)
         .modules(&["overlay", "veth", "bridge"])
         .disk(64)
+        .seconds(400)
         // The first run makes the state folders, which stay.
         .prepare("cshell -c 'cgroup::limit(#{ pids: 9 }); image::list();'")
         .job("mode", "cshell -c 'print(cgroup::info().mode)'")

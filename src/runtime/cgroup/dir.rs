@@ -7,7 +7,7 @@ use crate::runtime::object::FileId;
 use crate::runtime::rootless;
 use crate::sys::{Errno, file};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,8 @@ pub struct Dir {
     pub version: u8,
     /// The controllers that it has: those of its hierarchy, in version 2 those enabled for it.
     controllers: RefCell<Vec<String>>,
+    /// Whether those are still the ones of the group above, of which it has no more and maybe less.
+    inherited: Cell<bool>,
     /// Its identity.
     pub id: FileId,
     fd: OwnedFd,
@@ -62,7 +64,9 @@ impl Dir {
         if id.dev != self.id.dev {
             return Err(ordinary(op, &path, self.version));
         }
-        Ok(Self::of(fd, id, &path, self.version, &self.controllers.borrow()))
+        let dir = Self::of(fd, id, &path, self.version, &self.controllers.borrow());
+        dir.inherited.set(self.version == 2);
+        Ok(dir)
     }
 
     fn of(fd: OwnedFd, id: FileId, path: &Path, version: u8, controllers: &[String]) -> Self {
@@ -70,6 +74,7 @@ impl Dir {
             path: path.to_owned(),
             version,
             controllers: RefCell::new(controllers.to_vec()),
+            inherited: Cell::new(false),
             id,
             fd,
             journal: RefCell::default(),
@@ -86,7 +91,11 @@ impl Dir {
     /// Whether its hierarchy has this controller.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
-        host::serves(self.version, &self.controllers.borrow(), controller)
+        let serves = || host::serves(self.version, &self.controllers.borrow(), controller);
+        if serves() && self.inherited.get() && self.refresh("cgroup.controllers").is_err() {
+            self.controllers.take();
+        }
+        serves()
     }
 
     /// Reads again which controllers a version 2 group has.
@@ -96,13 +105,8 @@ impl Dir {
     pub fn refresh(&self, op: &'static str) -> Result<()> {
         let text = self.read(op, "cgroup.controllers")?;
         self.controllers.replace(text.split_ascii_whitespace().map(str::to_owned).collect());
+        self.inherited.set(false);
         Ok(())
-    }
-
-    /// Whether it has no controller at all.
-    #[must_use]
-    pub fn has_none(&self) -> bool {
-        self.controllers.borrow().is_empty()
     }
 
     /// From now on remembers what files held before they are written.

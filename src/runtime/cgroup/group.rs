@@ -190,8 +190,6 @@ impl Cgroup {
             let object = object(ids(&made));
             Ok(Done { effect: format!("group at {}", shown.join(", ")), value: made, object })
         })?;
-        let unified = made.iter().filter(|dir| dir.version == 2);
-        unified.filter(|dir| !dir.has_none()).try_for_each(|dir| dir.refresh(op))?;
         self.dirs.borrow_mut().extend(made);
         Ok(Some(step))
     }
