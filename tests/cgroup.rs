@@ -372,3 +372,29 @@ fn find_groups(name: &str) -> String {
     let find = format!("find /sys/fs/cgroup -type d -name {name} 2>/dev/null || true");
     tool("/bin/sh", &["-c", &find])
 }
+
+/// Until its exec a child shares the program's memory: where there is too little for it, the kernel must not end both.
+#[test]
+fn a_limit_too_small_to_start_anything_does_not_end_the_program() {
+    code(
+        r#"
+        fn try_start(limit) {
+            let end = "";
+            try { end = proc::exec(["true"], #{ cgroup: #{ memory: limit }, check: false }).reason; } catch (e) { end = e.kind; }
+            end
+        }
+        print(try_start(4096));
+        for limit in [8192, 16384, 32768] {
+            let end = try_start(limit);
+            if !["limit_reached", "oom"].contains(end) { print(end); }
+        }
+        let full = cgroup::limit(#{ memory: "8M", memory_swap: "8M" });
+        let eater = proc::spawn("busybox tail -f /dev/zero", #{ cgroup: full });
+        eater.wait();
+        for i in 0..20 { proc::exec(["true"], #{ cgroup: full, check: false }); }
+        print("alive");
+        "#,
+    )
+    .stdout("limit_reached\nalive\n")
+    .check();
+}

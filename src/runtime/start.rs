@@ -51,6 +51,8 @@ pub struct Start<'a> {
     pub time_ns: Option<BorrowedFd<'a>>,
     /// The version 2 group it is born in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether its memory is limited from then on, or by a step.
+    pub limited: bool,
     /// The id maps of its new user namespace. The plan waits once more then, before anything else.
     pub maps: Option<&'a IdMaps>,
     /// What looks at the process in its [last stage](crate::sys::stage), before the command runs.
@@ -119,6 +121,7 @@ fn act(
     let shield = Shield::raise(op, joins)?;
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
     let child = match pid_ns {
+        pid_ns if start.limited => clone::start_limited(plan, fresh, cgroup, pid_ns),
         Some(pid_ns) if rootless::in_user_ns() => clone::start_within(plan, fresh, cgroup, pid_ns),
         pid_ns => born_in(pid_ns, || clone::start(plan, fresh, cgroup)),
     };

@@ -48,6 +48,7 @@ pub struct Plan {
     report: i32,
     go_read: i32,
     go_write: i32,
+    tells_birth: bool,
 }
 
 /// The highest capability number of this kernel, from `/proc/sys/kernel/cap_last_cap`.
@@ -85,6 +86,7 @@ impl Plan {
             report: -1,
             go_read: -1,
             go_write: -1,
+            tells_birth: false,
         }
     }
 
@@ -96,6 +98,10 @@ impl Plan {
 
     pub(super) fn seal(&mut self, report: i32, go_read: i32, go_write: i32) {
         (self.report, self.go_read, self.go_write) = (report, go_read, go_write);
+    }
+
+    pub(super) fn tell_birth(&mut self) {
+        self.tells_birth = true;
     }
 }
 
@@ -115,6 +121,18 @@ pub(super) fn set_namespace(fd: i32, kind: i32) -> i64 {
     }
 }
 
+/// Ends with the parent.
+pub(super) fn die_with_parent() {
+    let _ = prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
+}
+
+/// Tells the parent a word and a number.
+pub(super) fn tell(report: i32, word: i32, number: i32) {
+    let message = [word, number];
+    let len = size_of_val(&message);
+    let _ = syscall(libc::SYS_write, [report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
+}
+
 /// Ends a process that shares memory.
 pub(super) fn end() -> ! {
     loop {
@@ -125,13 +143,14 @@ pub(super) fn end() -> ! {
 fn run(plan: &Plan) -> ! {
     // Our copy of the parent's writing end would keep `Wait` from seeing that the parent died.
     let _ = syscall(libc::SYS_close, [plan.go_write as usize, 0, 0, 0, 0, 0]);
+    if plan.tells_birth {
+        tell(plan.report, stage::BORN, 0);
+    }
     let mut step: i32 = 0;
     let mut shared = root::Shared::default();
     for op in &plan.ops {
         if let Err(errno) = act(plan, op, &mut shared) {
-            let message = [step, errno];
-            let len = size_of_val(&message);
-            let _ = syscall(libc::SYS_write, [plan.report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
+            tell(plan.report, step, errno);
             break;
         }
         step = step.wrapping_add(1);

@@ -9,6 +9,8 @@
 
 mod broker;
 
+use broker::Beside;
+
 use super::child::{self, Plan};
 use super::{Errno, Outcome, Result, call, stage};
 use nix::sched::CloneFlags;
@@ -37,6 +39,8 @@ pub struct Child {
     go: OwnedFd,
     /// What the child reads and stands on. Given up only when the child no longer shares our memory.
     shared: Option<Box<(Plan, Stack)>>,
+    /// Who stands still for it until then.
+    broker: Option<Beside>,
 }
 
 impl Outcome for Child {
@@ -108,15 +112,53 @@ pub fn start_within(
     start_by(plan, |shared| broker::clone3(shared, kinds, cgroup, pid_ns))
 }
 
-fn start_by(mut plan: Plan, clone: impl FnOnce(&(Plan, Stack)) -> Result<(i32, OwnedFd)>) -> Result<Child> {
-    let flags = rustix::pipe::PipeFlags::CLOEXEC;
-    let (report, report_child) = call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags))?;
-    let (go_child, go) = call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags))?;
+/// As [`start`], for a child whose memory is limited before its exec: the kernel ends neither it nor us for memory, and an
+/// exec for which there is too little fails. `pid_ns` is the process whose pid namespace it is born in.
+///
+/// # Errors
+/// As [`start_within`].
+pub fn start_limited(
+    mut plan: Plan,
+    kinds: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    pid_ns: Option<BorrowedFd<'_>>,
+) -> Result<Child> {
+    plan.tell_birth();
+    let Pipes { report, report_child, go, go_child } = Pipes::new()?;
     plan.seal(report_child.as_raw_fd(), go_child.as_raw_fd(), go.as_raw_fd());
-    let stack = call("mmap", || format!("NULL, {}, …, MAP_STACK", STACK + PAGE), Stack::new)?;
-    let shared = Box::new((plan, stack));
+    let shared = new_shared(plan)?;
+    let (broker, pid, pidfd) = Beside::clone3(&shared, kinds, cgroup, pid_ns, (&report, &report_child))?;
+    Ok(Child { pid, pidfd, report, go, shared: Some(shared), broker: Some(broker) })
+}
+
+fn start_by(mut plan: Plan, clone: impl FnOnce(&(Plan, Stack)) -> Result<(i32, OwnedFd)>) -> Result<Child> {
+    let Pipes { report, report_child, go, go_child } = Pipes::new()?;
+    plan.seal(report_child.as_raw_fd(), go_child.as_raw_fd(), go.as_raw_fd());
+    let shared = new_shared(plan)?;
     let (pid, pidfd) = clone(&shared)?;
-    Ok(Child { pid, pidfd, report, go, shared: Some(shared) })
+    Ok(Child { pid, pidfd, report, go, shared: Some(shared), broker: None })
+}
+
+fn new_shared(plan: Plan) -> Result<Box<(Plan, Stack)>> {
+    let stack = call("mmap", || format!("NULL, {}, …, MAP_STACK", STACK + PAGE), Stack::new)?;
+    Ok(Box::new((plan, stack)))
+}
+
+/// What parent and child tell each other by.
+struct Pipes {
+    report: OwnedFd,
+    report_child: OwnedFd,
+    go: OwnedFd,
+    go_child: OwnedFd,
+}
+
+impl Pipes {
+    fn new() -> Result<Self> {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let pipe = || call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags));
+        let ((report, report_child), (go_child, go)) = (pipe()?, pipe()?);
+        Ok(Self { report, report_child, go, go_child })
+    }
 }
 
 impl Outcome for Stack {
@@ -324,6 +366,7 @@ impl Child {
     }
 
     fn release(&mut self) {
+        self.broker = None;
         self.shared = None;
     }
 

@@ -25,6 +25,10 @@ pub const FILTER: i32 = -3;
 pub const EXEC: i32 = -4;
 /// The filter asks whoever listens on the descriptor of this number.
 pub const LISTENER: i32 = -5;
+/// A child tells its birth, where a [broker](super::clone) made it.
+pub(super) const BORN: i32 = -6;
+/// A broker could not make a child.
+pub(super) const UNBORN: i32 = -7;
 /// The descriptor that it reports on.
 pub(super) const REPORT: usize = 3;
 /// The descriptor that it waits on.

@@ -326,6 +326,12 @@ impl Cgroup {
         .hint("make one of your own below it: cgroup::create(name, #{ … }) or cgroup::limit(#{ … })"))
     }
 
+    /// Whether its memory may be limited: by itself, or by a group above that its controller makes it a part of.
+    #[must_use]
+    pub fn limits_memory(&self) -> bool {
+        self.has("memory")
+    }
+
     /// Whether something says which devices its processes may use.
     #[must_use]
     pub fn has_device_rules(&self) -> bool {

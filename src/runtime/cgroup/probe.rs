@@ -113,6 +113,7 @@ impl<'a> Trial<'a> {
             pid_ns: None,
             time_ns: None,
             cgroup: birth.as_ref().map(AsFd::as_fd),
+            limited: self.group.limits_memory(),
             maps: None,
             confirm: None,
         };

@@ -150,6 +150,7 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
         pid_ns: None,
         time_ns: None,
         cgroup: None,
+        limited: false,
         maps: maps.as_ref(),
         confirm: None,
     };

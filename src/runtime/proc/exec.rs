@@ -108,6 +108,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         pid_ns: with("pid"),
         time_ns: with("time"),
         cgroup: birth.as_ref().map(std::os::fd::AsFd::as_fd),
+        limited: spec.cgroup.as_ref().is_some_and(|group| group.limits_memory()),
         maps: maps.as_ref(),
         confirm: expected.map(|expected| Confirm(Box::new(move |pid| expected.confirm(op, pid)))),
     };
@@ -225,6 +226,15 @@ fn explain_exec(
         Errno::ENOEXEC => {
             let error = Error::sys(op, "command cannot be run", call).kind_is(ErrorKind::Unsupported);
             (126, error.hint("it is no program of this machine, and has no `#!` line"))
+        }
+        Errno::ENOMEM | Errno::E2BIG if spec.cgroup.as_ref().is_some_and(|group| group.limits_memory()) => {
+            let error = Error::sys(op, "command cannot be run", call).kind_is(ErrorKind::LimitReached);
+            (
+                126,
+                error.hint(
+                    "the memory that its group may use is not enough even to start it: raise the limit",
+                ),
+            )
         }
         Errno::E2BIG => {
             let error = Error::sys(op, "command cannot be run", call);
