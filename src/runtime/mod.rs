@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod doctor;
 pub mod fs;
 pub mod gc;
+pub mod handle;
 pub mod image;
 pub mod ledger;
 pub mod net;

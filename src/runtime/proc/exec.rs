@@ -7,7 +7,7 @@ use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
-use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process};
+use crate::runtime::proc::process::{self, Bounds, Course, Outcome, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
 use crate::runtime::security::SeccompChoice;
 use crate::runtime::security::confirm::Expected;
@@ -122,7 +122,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
     let start::Running { pid, pidfd, recorder } = running;
-    Ok(Process::new(Parts {
+    Ok(Process {
         op,
         pid,
         pidfd,
@@ -133,10 +133,9 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         cgroup,
         oom_kills_before,
         own_peak: crate::sys::process::own_memory_peak(),
-        streams,
         started,
-        recorder,
-    }))
+        course: Course::new(streams, recorder),
+    })
 }
 
 fn variable(op: &'static str, key: &[u8], value: &[u8]) -> Result<std::ffi::CString> {

@@ -106,15 +106,21 @@ pub struct Process {
     pub pid: i32,
     /// Its command, as one line.
     pub command: String,
-    op: &'static str,
-    pidfd: OwnedFd,
-    step: StepId,
-    leads_group: bool,
-    bounds: Bounds,
-    cgroup: Option<Rc<Cgroup>>,
-    oom_kills_before: u64,
-    own_peak: u64,
-    started: Instant,
+    pub(super) op: &'static str,
+    pub(super) pidfd: OwnedFd,
+    pub(super) step: StepId,
+    pub(super) leads_group: bool,
+    pub(super) bounds: Bounds,
+    pub(super) cgroup: Option<Rc<Cgroup>>,
+    pub(super) oom_kills_before: u64,
+    pub(super) own_peak: u64,
+    pub(super) started: Instant,
+    pub(super) course: Course,
+}
+
+/// What changes of a process from its start to its end.
+#[derive(Debug)]
+pub(super) struct Course {
     streams: RefCell<Streams>,
     recorder: RefCell<Option<Recorder>>,
     ending: Cell<Option<Ending>>,
@@ -125,53 +131,9 @@ pub struct Process {
     refused: RefCell<Option<Error>>,
 }
 
-/// What a new [`Process`] is made of.
-#[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) op: &'static str,
-    pub(super) pid: i32,
-    pub(super) pidfd: OwnedFd,
-    pub(super) step: StepId,
-    pub(super) command: String,
-    pub(super) leads_group: bool,
-    pub(super) bounds: Bounds,
-    pub(super) cgroup: Option<Rc<Cgroup>>,
-    pub(super) oom_kills_before: u64,
-    pub(super) own_peak: u64,
-    pub(super) streams: Streams,
-    pub(super) started: Instant,
-    pub(super) recorder: Option<Recorder>,
-}
-
-impl Process {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts {
-            op,
-            pid,
-            pidfd,
-            step,
-            command,
-            leads_group,
-            bounds,
-            cgroup,
-            oom_kills_before,
-            own_peak,
-            streams,
-            started,
-            recorder,
-        } = parts;
+impl Course {
+    pub(super) fn new(streams: Streams, recorder: Option<Recorder>) -> Self {
         Self {
-            pid,
-            command,
-            op,
-            pidfd,
-            step,
-            leads_group,
-            bounds,
-            cgroup,
-            oom_kills_before,
-            own_peak,
-            started,
             streams: RefCell::new(streams),
             recorder: RefCell::new(recorder),
             ending: Cell::new(None),
@@ -180,7 +142,9 @@ impl Process {
             refused: RefCell::new(None),
         }
     }
+}
 
+impl Process {
     pub(super) fn step(&self) -> StepId {
         self.step
     }
@@ -213,7 +177,7 @@ impl Process {
 
     /// Hands on what the attendant failed with, once.
     fn attended(&self) -> Result<()> {
-        self.refused.take().map_or(Ok(()), Err)
+        self.course.refused.take().map_or(Ok(()), Err)
     }
 
     /// Whether it has not ended.
@@ -245,7 +209,7 @@ impl Process {
 
     /// Waits for its end where the attendant failed, and hands that on.
     fn end_refused(&self, session: &Session) -> Result<()> {
-        if self.refused.borrow().is_none() {
+        if self.course.refused.borrow().is_none() {
             return Ok(());
         }
         self.wait(session)?;
@@ -254,8 +218,8 @@ impl Process {
 
     fn take_line(&self, rest: bool) -> Option<Vec<u8>> {
         // An outcome owns the output once the process has ended.
-        let ended = self.outcome.borrow().is_some();
-        let mut streams = self.streams.borrow_mut();
+        let ended = self.course.outcome.borrow().is_some();
+        let mut streams = self.course.streams.borrow_mut();
         let unread = streams.out.rest();
         match unread.iter().position(|byte| *byte == b'\n') {
             Some(at) => {
@@ -301,7 +265,7 @@ impl Process {
     }
 
     fn take_through(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.course.streams.borrow_mut();
         let at = match text.len() {
             0 => 0,
             len => streams.out.rest().windows(len).position(|window| window == text)?,
@@ -314,14 +278,14 @@ impl Process {
     /// # Errors
     /// When that is closed.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.course.streams.borrow_mut();
         streams.feed(bytes)?;
         streams.turn("process.write")
     }
 
     /// Closes its standard input once it has read what was written.
     pub fn close_stdin(&self) {
-        self.streams.borrow_mut().close_stdin();
+        self.course.streams.borrow_mut().close_stdin();
     }
 
     /// Sends a signal to it, by number.
@@ -338,7 +302,7 @@ impl Process {
     /// Whether it has ended and its status was collected.
     #[must_use]
     pub fn outcome(&self) -> Option<Rc<Outcome>> {
-        self.outcome.borrow().clone()
+        self.course.outcome.borrow().clone()
     }
 
     /// Waits for something to happen, until `until` at the latest, and deals with it.
@@ -348,7 +312,7 @@ impl Process {
         }
         let signals = signal::count();
         let ended = self.poll(session, until)?;
-        self.streams.borrow_mut().turn(self.op)?;
+        self.course.streams.borrow_mut().turn(self.op)?;
         self.attend(session);
         // The attendant may have waited for it as well.
         if let Some(outcome) = self.outcome() {
@@ -363,22 +327,22 @@ impl Process {
 
     /// Lets the session's attendant act. What it fails with ends the process, as a signal to the program does.
     fn attend(&self, session: &Session) {
-        if self.ending.get().is_some() {
+        if self.course.ending.get().is_some() {
             return;
         }
         if let Err(error) = attend::turn(session) {
-            self.refused.replace(Some(error));
+            self.course.refused.replace(Some(error));
             self.begin_end(Reason::Cancelled, self.bounds.grace.min(PATIENCE));
         }
     }
 
     /// Whether it has ended.
     fn poll(&self, session: &Session, until: Option<Instant>) -> Result<bool> {
-        let streams = self.streams.borrow();
+        let streams = self.course.streams.borrow();
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         streams.poll_set(&mut fds);
         let next = [until, self.next_deadline()].into_iter().flatten().min();
-        if self.ending.get().is_none() {
+        if self.course.ending.get().is_none() {
             return attend::poll(session, self.op, &fds, next).map(|ready| ready[0]);
         }
         let timeout = next.map_or(PollTimeout::NONE, |next| {
@@ -397,7 +361,7 @@ impl Process {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        match self.ending.get() {
+        match self.course.ending.get() {
             Some(ending) if ending.killed => None,
             Some(ending) => Some(ending.kill_at),
             None => self.bounds.deadline,
@@ -408,8 +372,8 @@ impl Process {
     fn keep_bounds(&self, signals_before: u32) {
         let now = Instant::now();
         let grace = self.bounds.grace;
-        match self.ending.get() {
-            None if self.streams.borrow().overflow => self.begin_end(Reason::Output, Duration::ZERO),
+        match self.course.ending.get() {
+            None if self.course.streams.borrow().overflow => self.begin_end(Reason::Output, Duration::ZERO),
             None if cancel::requested().is_some() => self.begin_end(Reason::Cancelled, grace.min(PATIENCE)),
             None if self.bounds.deadline.is_some_and(|deadline| now >= deadline) => {
                 self.begin_end(Reason::Timeout, grace);
@@ -418,7 +382,7 @@ impl Process {
                 if !ending.killed && (now >= ending.kill_at || signal::count() != signals_before) =>
             {
                 self.end_with(libc::SIGKILL);
-                self.ending.set(Some(Ending { killed: true, ..ending }));
+                self.course.ending.set(Some(Ending { killed: true, ..ending }));
             }
             _ => {}
         }
@@ -427,7 +391,7 @@ impl Process {
     fn begin_end(&self, reason: Reason, grace: Duration) {
         let killed = grace.is_zero();
         self.end_with(if killed { libc::SIGKILL } else { libc::SIGTERM });
-        self.ending.set(Some(Ending { reason, kill_at: Instant::now() + grace, killed }));
+        self.course.ending.set(Some(Ending { reason, kill_at: Instant::now() + grace, killed }));
     }
 
     /// Signals it and, where it leads a process group, what it has started.
@@ -448,7 +412,7 @@ impl Process {
         let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         let ended = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
         if !ended && !sysproc::is_being_killed(self.pid) {
-            self.killed_by_us.set(true);
+            self.course.killed_by_us.set(true);
         }
     }
 
@@ -457,14 +421,14 @@ impl Process {
     /// # Errors
     /// A failed system call.
     pub fn kill(&self, session: &Session) -> Result<Rc<Outcome>> {
-        if self.outcome().is_none() && self.ending.get().is_none() {
+        if self.outcome().is_none() && self.course.ending.get().is_none() {
             self.begin_end(Reason::Signaled, self.bounds.grace);
         }
         self.wait(session)
     }
 
     fn finish(&self, session: &Session) -> Result<Rc<Outcome>> {
-        if self.ending.get().is_some() && self.leads_group {
+        if self.course.ending.get().is_some() && self.leads_group {
             // What it started and that outlived its SIGTERM. Before the status is collected: until then nobody else
             // can have its number.
             let _ = sysproc::signal_group(self.pid, libc::SIGKILL);
@@ -476,7 +440,7 @@ impl Process {
             Err(error) if error.errno() == Errno::ECHILD => (Exit::Signal(libc::SIGKILL), Usage::default()),
             Err(error) => return Err(Error::sys(self.op, "cannot collect the status", error)),
         };
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.course.streams.borrow_mut();
         // What it wrote before its end is in the pipes; what its orphans still write is not waited for.
         let have = |streams: &Streams| streams.out.rest().len() + streams.err.rest().len();
         let mut before = usize::MAX;
@@ -504,18 +468,20 @@ impl Process {
             wall: self.started.elapsed(),
             memory_peak: group_peak.or(own),
             pids_peak: self.cgroup.as_ref().and_then(|group| group.pids_peak()),
-            seccomp_profile: self.recorder.take().map(|recorder| recorder.end(self.op)).transpose()?,
+            seccomp_profile: self.course.recorder.take().map(|recorder| recorder.end(self.op)).transpose()?,
         });
         session.ended(self.step, &format!("ended: {}", show(&outcome)))?;
-        self.outcome.replace(Some(outcome.clone()));
+        self.course.outcome.replace(Some(outcome.clone()));
         Ok(outcome)
     }
 
     fn reason(&self, exit: Exit, overflow: bool) -> Reason {
         let oom = || self.cgroup.as_ref().is_some_and(|group| group.oom_kills() > self.oom_kills_before);
-        match (self.ending.get(), exit) {
+        match (self.course.ending.get(), exit) {
             // Whatever else was going on. A shell reports a killed child as 137.
-            (_, Exit::Signal(libc::SIGKILL) | Exit::Code(137)) if !self.killed_by_us.get() && oom() => {
+            (_, Exit::Signal(libc::SIGKILL) | Exit::Code(137))
+                if !self.course.killed_by_us.get() && oom() =>
+            {
                 Reason::Oom
             }
             (Some(ending), _) => ending.reason,
