@@ -557,3 +557,18 @@ fn what_forbids_user_namespaces_is_found_in_the_settings() {
         assert!(run.stderr.contains(what) && run.stderr.contains(fix), "{setting}: {}", run.stderr);
     }
 }
+
+#[test]
+fn a_users_program_runs_itself_on_the_same_state() {
+    let script = r#"
+        print(sys::info().run);
+        let inner = `print(sys::info().run); print(proc::exec("id -u; echo $$", #{ ns: ["pid", "mount"], mounts: ["proc"] }).lines()); fs::overlay("/usr").close();`;
+        print(proc::exec([sys::env("HOME") + "/cshell", "-c", inner]).lines());
+    "#;
+    let program = code(script).env("CSHELL_RUN", "").env("CSHELL_ROOT", "");
+    let home = program.folder().display().to_string();
+    let run = format!("{home}/state/cshell");
+    let expected = format!("{run}\n[{run:?}, {:?}]\n", r#"["0", "1"]"#);
+    let program = program.env("XDG_RUNTIME_DIR", &format!("{home}/state"));
+    after(program, "mkdir -m 700 $folder/state; chown $uid:$uid $folder/state").stdout(&expected).check();
+}

@@ -37,11 +37,17 @@ pub fn take_marks(names: &mut BTreeMap<Vec<u8>, usize>) -> bool {
     MARKS.map(|mark| names.remove(mark)).contains(&Some(0))
 }
 
-/// Whether `error` says that the kernel lets this user namespace have no overlay.
+/// Whether `error` says that the kernel lets this user namespace have no overlay: nothing that it says of the layers.
 pub(super) fn is_refused(error: &Error) -> bool {
-    let refused = matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENODEV));
-    let call = error.syscall().is_some_and(|call| matches!(call.name(), "fsopen" | "fsconfig" | "fsmount"));
-    refused && call && rootless::in_user_ns()
+    let Some(call) = error.syscall().filter(|_| rootless::in_user_ns()) else { return false };
+    match call.errno() {
+        Errno::EPERM | Errno::EACCES | Errno::ENODEV => {
+            matches!(call.name(), "fsopen" | "fsconfig" | "fsmount")
+        }
+        // An older kernel does not know the option.
+        Errno::EINVAL => call.name() == "fsconfig" && call.call().contains("\"userxattr\""),
+        _ => false,
+    }
 }
 
 /// Mounts an overlay of `lowerdir` and the writable folders at `target`. Its program ends with the last of `steps`.
@@ -63,7 +69,10 @@ pub(super) fn mount(
     let (id, process) = proc::spawn(session, &spec).map_err(|error| error.in_op(OP))?;
     let made = wait(session, &process, target, before);
     steps.extend(session.disown(id));
-    let mount_id = made?;
+    let mount_id = match made {
+        Ok(mount_id) => mount_id,
+        Err(second) => return Err(second.caused_by(error)),
+    };
     let mount_ns = private::mounts(session, OP)?;
     let object = Object::Mount { target: target.to_owned(), mount_id: Some(mount_id), mount_ns };
     let text = format!("have {PROGRAM} mount it, as the kernel has not: {error}");
