@@ -157,3 +157,21 @@ fn an_ordinary_user_is_told_how_to_be_given_groups() {
     assert_eq!(named(&checks, "overlay without root")["state"], "ok");
     assert_eq!(ended, Ended::Exit(0));
 }
+
+#[test]
+fn an_ordinary_user_is_told_what_cannot_work() {
+    let doctor = |format: &str| {
+        let run = cshell(["doctor", "--format", format]).by_user().output();
+        assert_eq!(run.stderr, "");
+        run.stdout
+    };
+    let all: Value = serde_json::from_str(&doctor("json")).unwrap();
+    let cannot = all["cannot"].as_array().unwrap();
+    let text = doctor("text");
+    assert!(cannot.iter().any(|limit| limit["name"] == "host_network"), "{cannot:#?}");
+    for limit in cannot {
+        assert!(text.contains(limit["what"].as_str().unwrap()), "{limit:#}: {text}");
+    }
+    let root = cshell(["doctor"]).output().stdout;
+    assert!(!root.contains("Without root"), "{root}");
+}

@@ -2,6 +2,7 @@
 
 use crate::cli::say;
 use crate::runtime::doctor::{self, Finding, State};
+use crate::runtime::rootless;
 use crate::script::report::EXIT_HOST;
 use std::fmt::Write;
 
@@ -26,7 +27,8 @@ pub(super) fn doctor(format: Format) -> u8 {
 
 fn json(findings: &[Finding]) -> String {
     let ok = doctor::worst(findings) != State::Missing;
-    format!("{:#}\n", serde_json::json!({ "ok": ok, "checks": findings }))
+    let cannot = rootless::report();
+    format!("{:#}\n", serde_json::json!({ "ok": ok, "checks": findings, "cannot": cannot }))
 }
 
 fn table(findings: &[Finding]) -> String {
@@ -46,5 +48,15 @@ fn table(findings: &[Finding]) -> String {
         count(State::Warn),
         count(State::Missing)
     );
+    let cannot = rootless::report();
+    if !cannot.is_empty() {
+        out.push_str("\nWithout root this cannot work here:\n");
+    }
+    for limit in cannot {
+        let _ = writeln!(out, "  {}\n    {}", limit.what, limit.why);
+        if let Some(fix) = limit.fix {
+            let _ = writeln!(out, "    {fix}");
+        }
+    }
     out
 }

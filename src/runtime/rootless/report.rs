@@ -4,7 +4,7 @@ use crate::runtime::cgroup;
 use crate::runtime::rootless::{Entered, entered};
 
 /// Something that this program cannot do here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Limit {
     /// What, as a short name for programs: `idmap`.
     pub name: &'static str,
@@ -60,12 +60,15 @@ const ALWAYS: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// What cannot work in the user namespace that this program entered. Empty as root.
+/// What cannot work in the user namespace that this program entered, or would enter for a script. Empty as root.
 #[must_use]
 pub fn report() -> Vec<Limit> {
-    let Some(entered) = entered() else { return Vec::new() };
+    let entered = entered();
+    if entered.is_none() && nix::unistd::geteuid().is_root() {
+        return Vec::new();
+    }
     let always = ALWAYS.map(|(name, what, why)| Limit { name, what, why: why.into(), fix: None });
-    always.into_iter().chain(ids(entered)).chain(groups()).collect()
+    always.into_iter().chain(entered.and_then(ids)).chain(groups()).collect()
 }
 
 /// Subordinate ids, where there are none.
