@@ -115,10 +115,9 @@ fn act(
     let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, time_ns, cgroup, maps, .. } =
         start;
     let last = ops.len().saturating_sub(1);
-    let joins = ops.iter().any(|op| matches!(op, Op::Join(..)));
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
-    let shield = Shield::raise(op, joins)?;
+    let shield = Shield::raise(op, maps.is_some())?;
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
     let child = match pid_ns {
         pid_ns if start.limited => clone::start_limited(plan, fresh, cgroup, pid_ns),
@@ -193,24 +192,24 @@ fn born_in(
     child
 }
 
-/// Keeps our memory and descriptors, which a child shares until its exec, from those who are in the namespaces that it joins
-/// already: root of a user namespace may trace every process in it whose memory can be dumped (CVE-2016-9962).
-struct Shield {
-    raised: bool,
-}
+/// Keeps our memory and descriptors, which a child shares until its exec, from those who see the child: with as few privileges
+/// as it has, in its pid namespace or around it, they may trace every process whose memory can be dumped (CVE-2016-9962).
+struct Shield;
 
 impl Shield {
-    fn raise(op: &'static str, joins: bool) -> Result<Self> {
-        if joins {
+    /// Raised for every child but one: root of a user namespace cannot write the maps of a child of its own whose files below
+    /// `/proc` are not its own. That child is in a user namespace that nobody else is in, and can be traced from around
+    /// it alone.
+    fn raise(op: &'static str, maps: bool) -> Result<Self> {
+        if !(maps && rootless::in_user_ns()) {
             process::set_dumpable(false).context(op, "cannot protect the memory of this program")?;
         }
-        Ok(Self { raised: joins })
+        Ok(Self)
     }
 
-    /// Once the child has exec'ed or ended. A child that changes its user makes our memory undumpable as well, and the
-    /// files below `/proc` of a child that is born like that are not an ordinary user's: its maps could not be written.
-    fn lower(mut self, op: &'static str) -> Result<()> {
-        if std::mem::take(&mut self.raised) || rootless::in_user_ns() {
+    /// Once the child has exec'ed or ended. As root it stays raised; a child that changes its user raises it by itself.
+    fn lower(self, op: &'static str) -> Result<()> {
+        if rootless::in_user_ns() {
             process::set_dumpable(true).context(op, "cannot set what may be seen of this program")?;
         }
         Ok(())
@@ -219,8 +218,8 @@ impl Shield {
 
 impl Drop for Shield {
     fn drop(&mut self) {
-        if self.raised {
-            // After an error half-way, when the child is gone: what was before.
+        if rootless::in_user_ns() {
+            // After an error half-way, when the child is gone.
             let _ = process::set_dumpable(true);
         }
     }

@@ -250,9 +250,6 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::Filter(program, flags) => filter(program, *flags),
         Op::Chdir(path) => syscall(libc::SYS_chdir, [text(path), 0, 0, 0, 0, 0]),
         Op::Stdio(fd, to) => dup(fd, *to),
-        Op::Own(fd, user) => {
-            syscall(libc::SYS_fchown, [*fd as usize, *user as usize, u32::MAX as usize, 0, 0, 0])
-        }
         Op::IgnoreChildren => set_action(libc::SIGCHLD as usize, libc::SIG_IGN),
         Op::Clean => clean(plan),
         Op::Exec(programs) => exec(plan, programs),
@@ -348,14 +345,26 @@ fn drop_bounding(keep: u64, last: u32) -> Outcome {
     Ok(0)
 }
 
+/// `struct __user_cap_header_struct`: version 3, this thread.
+const CAP_HEADER: [u32; 2] = [0x2008_0522, 0];
+
 fn capset(set: u64) -> Outcome {
     // Ambient first: lowering permitted lowers it as well, but not on purpose.
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as usize)?;
-    // struct __user_cap_header_struct, version 3, this thread; then two of __user_cap_data_struct.
-    let header: [u32; 2] = [0x2008_0522, 0];
+    // Two of __user_cap_data_struct: effective, permitted, inheritable.
     let (low, high) = (set as u32, (set >> 32) as u32);
     let data: [u32; 6] = [low, low, 0, high, high, 0];
-    syscall(libc::SYS_capset, [header.as_ptr().addr(), data.as_ptr().addr(), 0, 0, 0, 0])
+    syscall(libc::SYS_capset, [CAP_HEADER.as_ptr().addr(), data.as_ptr().addr(), 0, 0, 0, 0])
+}
+
+/// No capability is in force; what is permitted stays, and an exec puts it in force again.
+fn give_up_effective() -> Outcome {
+    let mut data = [0u32; 6];
+    let held = (&raw mut data).expose_provenance();
+    syscall(libc::SYS_capget, [CAP_HEADER.as_ptr().addr(), held, 0, 0, 0, 0])?;
+    let lowered = [0, data[1], data[2], 0, data[4], data[5]];
+    let lowered = lowered.as_ptr().expose_provenance();
+    syscall(libc::SYS_capset, [CAP_HEADER.as_ptr().addr(), lowered, 0, 0, 0, 0])
 }
 
 fn dup(fd: &OwnedFd, to: i32) -> Outcome {
@@ -405,6 +414,7 @@ fn exec_fd(plan: &Plan, fd: usize) -> Outcome {
 fn run_stage(plan: &Plan, fd: usize) -> Outcome {
     let away = |fd: usize| syscall(libc::SYS_fcntl, [fd, libc::F_DUPFD_CLOEXEC as usize, 10, 0, 0, 0]);
     let (fd, report, go) = (away(fd)?, away(plan.report as usize)?, away(plan.go_read as usize)?);
+    give_up_effective()?;
     syscall(libc::SYS_dup3, [report, stage::REPORT, 0, 0, 0, 0])?;
     syscall(libc::SYS_dup3, [go, stage::GO, 0, 0, 0, 0])?;
     let outcome = exec_fd(plan, fd);

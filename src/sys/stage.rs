@@ -1,6 +1,10 @@
 //! The last stage of a confined start: a program of some 200 bytes that installs the filter of system calls and runs the
 //! command.
 //!
+//! Nobody may read that file, and the step before gives up the power to read it all the same: so the kernel lets nobody trace
+//! the process, or look into its descriptors, before the command runs (execve(2), ptrace(2)). Else others in its namespaces
+//! could let it go early, or have it do things without the filter.
+//!
 //! It runs from a sealed memory file, so that `/proc/self/exe` never leads to the program that made the container: a
 //! command that is `#!/proc/self/exe`, or that overwrites it, reaches these bytes alone, which nobody can change
 //! (CVE-2019-5736). It is also the moment at which the parent looks at the process, with everything in force but the filter:
@@ -15,7 +19,7 @@
 
 use super::{Result, holder};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// It waits for the parent.
 pub const READY: i32 = -2;
@@ -147,7 +151,13 @@ pub fn make(filter: Option<(&[u64], u64)>) -> Result<OwnedFd> {
     code.extend(flags.to_le_bytes());
     code.extend((program.len() as u64).to_le_bytes());
     program.iter().for_each(|insn| code.extend(insn.to_le_bytes()));
-    holder::sealed("cshell-stage", &holder::image(&code))
+    let file = holder::sealed("cshell-stage", &holder::image(&code))?;
+    super::call(
+        "fchmod",
+        || format!("{}, 0o111", file.as_raw_fd()),
+        || rustix::fs::fchmod(&file, rustix::fs::Mode::from_bits_retain(0o111)),
+    )?;
+    Ok(file)
 }
 
 /// The arguments of the stage: the programs to try, an empty one, the arguments of the command.

@@ -1,7 +1,8 @@
 //! Images and commands that want to get out: each is an attack that worked on some runtime.
 
 use crate::probe;
-use crate::support::{Ended, Run, code};
+use crate::support::user::User;
+use crate::support::{Cshell, Ended, Run, code};
 use std::path::Path;
 
 /// A root made of busybox and a script that changes it, and a run in it; `DIR` is a folder of the host's with a file `secret`.
@@ -257,6 +258,7 @@ fn a_volume_that_changes_while_it_is_mounted() {
     let call = r#"
         let volume = #{ type: "bind", source: root.merged + "/../v-shared", target: "/v" };
         let other = fs::overlay(base);
+        print(proc::exec("busybox ls /v/x", #{ rootfs: base, security: "default", mounts: [volume, #{ type: "bind", source: root.merged + "/../data-shared", target: "/v/x" }] }).stdout);
         let swaps = proc::spawn("while :; do busybox rm -rf /v/x; busybox ln -s / /v/x; busybox rm -f /v/x; busybox mkdir /v/x; done", #{ rootfs: other, security: "default", mounts: [volume] });
         let data = #{ type: "bind", source: root.merged + "/../data-shared", target: "/v/x" };
         let met = #{};
@@ -273,4 +275,139 @@ fn a_volume_that_changes_while_it_is_mounted() {
     // The folder that was mounted, nothing, or the container's own root; the host's has a folder that no image has.
     assert!(run.stdout.contains("file"), "it was never mounted: {}", run.stdout);
     assert!(!run.stdout.lines().any(|line| line == "boot" || line == "home"), "{}", run.stdout);
+}
+
+/// A start in a set of namespaces that a hostile process is in already: it sees the child while that is a part of the program,
+/// and the last stage of its start, and must not trace either.
+#[track_caller]
+fn traced_while_starting(kinds: &str, by: fn(Cshell) -> Cshell) {
+    let path = probe::program().display().to_string();
+    let run = by(code(&format!(
+        r#"
+        let base = image::host(["sh", "busybox"], #{{ include: ["{path}"] }});
+        let o = #{{ rootfs: base, security: "default", ns: ns::new([{kinds}]) }};
+        let tracer = proc::spawn(["{path}", "trace"], o);
+        print(tracer.next_line());
+        for i in 0..40 {{ proc::exec(["busybox", "true"], o); }}
+        tracer.signal("KILL");
+        for line in tracer.lines() {{ print(line); }}
+        "#
+    )))
+    .output();
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("ready\n", ""), "{kinds}");
+}
+
+#[test]
+fn a_process_cannot_be_traced_while_it_starts() {
+    traced_while_starting(r#""pid""#, |run| run);
+    traced_while_starting(r#""pid", "mount", "net", "uts", "ipc", "cgroup""#, |run| run);
+    traced_while_starting(r#""pid", "mount""#, Cshell::by_user);
+}
+
+#[test]
+fn device_nodes_of_an_image_cannot_be_opened() {
+    let nodes = "mkdir $R/nodes; mknod -m 666 $R/nodes/loop b 7 0; mknod -m 666 $R/nodes/kvm c 10 232; mknod -m 666 $R/nodes/mem c 1 1";
+    for options in [
+        "",
+        r#"o.userns = "auto";"#,
+        r#"o.ns = ["user", "pid", "mount", "net"];"#,
+        r#"o.ns = ns::new(["user", "pid"]);"#,
+    ] {
+        let call = format!(
+            r#"{options} o.rootfs = base; o.mounts = [#{{ type: "bind", source: root.merged + "/nodes", target: "/nodes" }}];
+            print(proc::exec("for n in loop kvm mem; do (exec 3</nodes/$n) 2>/dev/null && echo open $n; done; echo end", o).stdout);"#
+        );
+        let run = run(nodes, &call);
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("end\n\n", ""), "{options}");
+    }
+}
+
+#[test]
+fn no_folder_of_the_caller_lies_beside_what_covers_it() {
+    for folder in ["/proc/sys/kernel", "/proc", "/sys/fs/cgroup"] {
+        for level in ["default", "strict"] {
+            let script = "(: >>core_pattern) 2>/dev/null && echo pattern; (: >>sys/kernel/core_pattern) 2>/dev/null && echo pattern; busybox cat keys 2>/dev/null; busybox mkdir memory/escaped 2>/dev/null && echo made; true";
+            let run = code(&format!(r#"print(proc::exec(`{script}`, #{{ security: "{level}" }}).stdout);"#))
+                .cwd(folder)
+                .output();
+            assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("\n", ""), "{folder} {level}");
+        }
+    }
+}
+
+#[test]
+fn what_was_asked_of_paths_holds_everywhere() {
+    code(
+        r#"
+        let tries = "touch /etc/x 2>/dev/null && echo wrote; cat /etc/hostname; (: >>/proc/sys/kernel/core_pattern) 2>/dev/null && echo writable; true";
+        let asked = #{ readonly_root: true, masked_paths: ["/etc/hostname"] };
+        for o in [#{}, #{ ns: ["uts"] }, #{ ns: ns::new(["pid", "mount", "net", "uts", "ipc", "cgroup"]), security: "default" }, #{ security: "default" }, #{ security: "strict" }] {
+            o.mixin(asked);
+            o.readonly_paths = ["/proc/sys"];
+            print(proc::exec(tries, o).stdout);
+        }
+        print(proc::exec("touch /etc/x 2>/dev/null && echo wrote; true", #{ readonly_paths: ["/"] }).stdout);
+        let other = #{ rootfs: image::host(["sh", "busybox"]), security: "default", mounts: [#{ type: "proc", target: "/other" }, #{ type: "sysfs", target: "/kernel" }, "sys"] };
+        print(proc::exec("busybox cat /other/keys; (: >>/other/sys/kernel/core_pattern) 2>/dev/null && echo writable; (: >>/kernel/kernel/rcu_expedited) 2>/dev/null && echo writable; true", other).stdout);
+        try { proc::exec("true", #{ masked_paths: ["/"] }) } catch (e) { print(e.kind) }
+        "#,
+    )
+    .cwd("/")
+    .stdout("\n\n\n\n\n\n\n\ninvalid_argument\n")
+    .check();
+}
+
+#[test]
+fn groups_and_pipes_in_a_user_namespace() {
+    code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default" };
+        for userns in [(), "auto"] {
+            o.userns = userns;
+            for user in [(), "0", "1000"] {
+                o.user = user;
+                print(proc::exec("echo out >/dev/stdout; busybox id -u", o).stdout);
+            }
+        }
+        o.user = (); o.additional_gids = [5];
+        print(proc::exec("busybox id -G", o).stdout);
+        "#,
+    )
+    .stdout("out\n0\n\nout\n0\n\nout\n1000\n\nout\n0\n\nout\n0\n\nout\n1000\n\n0 5\n\n")
+    .check();
+    // Without subordinate ids the kernel lets nobody let go of groups.
+    let confined = |more: &str| {
+        let user = User {
+            subordinate: String::new(),
+            before: "GROUPS_ARE='--groups 999'".into(),
+            ..User::default()
+        };
+        let script = format!(r#"print(proc::exec("true", #{{ security: "default"{more} }}).ok)"#);
+        code(&script).by_user_with(user).output()
+    };
+    let refused = confined("");
+    assert!(refused.stderr.contains("the caller's groups stay with it"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("keep_groups: true"), "{}", refused.stderr);
+    assert_eq!(confined(", keep_groups: true").stdout, "true\n");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "unshare makes the mounts of a host that systemd runs")]
+fn a_folder_as_root_where_everything_is_shared() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"let root = fs::overlay(image::host(["sh", "busybox"])); print(proc::exec("echo ran", #{{ rootfs: root.merged, security: "default" }}).stdout); proc::exec("true", #{{ rootfs: "{}", check: false }});"#,
+        "/"
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["-m", "--propagation", "shared", "sh", "-c", "mount --make-rshared /; exec \"$0\" -c \"$1\""])
+        .args([env!("CARGO_BIN_EXE_cshell"), &script])
+        .env("CSHELL_RUN", dir.path().join("run"))
+        .env("CSHELL_ROOT", dir.path().join("root"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        ("ran\n\n".into(), "".into())
+    );
 }

@@ -17,7 +17,8 @@ pub(crate) const NAME: &str = "cshell-tester";
 pub(crate) struct User {
     /// The lines of `/etc/subuid` and `/etc/subgid`.
     pub(crate) subordinate: String,
-    /// Shell code that runs as root in the mount namespace, before the user takes over.
+    /// Shell code that runs as root in the mount namespace, before the user takes over; `GROUPS_ARE='--groups 999'` gives it
+    /// groups.
     pub(crate) before: String,
     /// The process whose network namespace stands for the machine's.
     pub(crate) network: Option<String>,
@@ -41,7 +42,8 @@ unset CSHELL_BINARY
 [ -z "$STATE" ] || export CSHELL_RUN="$STATE/run" CSHELL_ROOT="$STATE/root"
 eval "$BEFORE"
 unset BEFORE
-exec "$SETPRIV" --reuid "$uid" --regid "$uid" --clear-groups -- "$folder/cshell" "$@"
+# shellcheck disable=SC2086 # words: what BEFORE may have said instead
+exec "$SETPRIV" --reuid "$uid" --regid "$uid" ${GROUPS_ARE:---clear-groups} -- "$folder/cshell" "$@"
 "#;
 
 /// Gives the groups that the shell is in, below one called `delegated-…`, to the user.

@@ -65,8 +65,19 @@ impl IdMaps {
     /// Who root inside is outside: its user and its group.
     #[must_use]
     pub fn root_outside(&self) -> Option<(u32, u32)> {
-        let of = |map: &[IdMap]| map.iter().find(|range| range.container == 0).map(|range| range.host);
-        of(&self.uid).zip(of(&self.gid))
+        self.outside(0).zip(self.group_outside(0))
+    }
+
+    /// Who a user inside is outside.
+    #[must_use]
+    pub fn outside(&self, uid: u32) -> Option<u32> {
+        outside(&self.uid, uid)
+    }
+
+    /// Who a group inside is outside.
+    #[must_use]
+    pub fn group_outside(&self, gid: u32) -> Option<u32> {
+        outside(&self.gid, gid)
     }
 
     /// A user namespace with these maps that nothing is in, as a descriptor: for the mapping of a mount.
@@ -129,6 +140,11 @@ impl IdMaps {
         }
         Ok(())
     }
+}
+
+fn outside(map: &[IdMap], id: u32) -> Option<u32> {
+    let range = map.iter().find(|range| id >= range.container && id - range.container < range.size)?;
+    Some(range.host + (id - range.container))
 }
 
 fn check_ranges(op: &'static str, name: &str, ranges: &[IdMap]) -> Result<()> {

@@ -91,12 +91,14 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let guard = plan::Guard::of(op, &spec.security)?;
     let argv = spec.command.argv().iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?;
     let argv = if guard.has_stage() { stage::arguments(plan::programs(op, spec)?, argv) } else { argv };
-    let steps = plan::steps(op, spec, maps.as_ref(), guard, stdio, tree)?;
+    let user = plan::user(op, spec, tree.as_ref())?;
+    let who = plan::Who { maps: maps.as_ref(), user: user.as_ref() };
+    let expected = spec.security.is_confined().then(|| Expected::of(spec, who));
+    let steps = plan::steps(op, spec, who, guard, stdio, tree)?;
     let group = birth_group(session, op, spec)?;
     let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();
     let with = |kind: &str| set.filter(|set| set.kinds.has(kind)).map(crate::runtime::ns::NsSet::pidfd);
     let command = spec.command.show();
-    let expected = spec.security.is_confined().then(|| Expected::of(spec));
     let oom_kills_before = spec.cgroup.as_ref().map_or(0, |group| group.oom_kills());
     let start = Start {
         op,

@@ -263,6 +263,10 @@ fn node(op: &'static str, path: &Path, number: u64, ground: Ground<'_>, steps: &
         let what = format!("{} of the host is not the device of this name", host.display());
         return Err(Error::new(ErrorKind::Corrupt, op, what).path(&host));
     }
+    // Devices can be written to all the same; who owns the node there cannot change it.
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    mount::set_attributes(&tree, attributes, 0, false)
+        .context(op, format!("cannot protect {}", host.display()))?;
     steps.push(Op::Node(spot(op, path)?, libc::S_IFREG | 0o644, 0), text);
     steps.push(Op::Attach(tree, c_path(op, path)?), format!("bind {}", path.display()));
     Ok(())

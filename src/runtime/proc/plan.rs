@@ -6,7 +6,7 @@ use crate::runtime::fs::overlay;
 use crate::runtime::ns::idmap::{IdMaps, Shape};
 use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
-use crate::runtime::proc::spec::{Input, Namespaces, Output, ProcSpec, Root};
+use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
 use crate::runtime::rootless;
 use crate::runtime::security::policy::own_capabilities;
@@ -19,6 +19,7 @@ use crate::sys::mount;
 use crate::sys::mount::Propagation;
 use nix::sched::CloneFlags;
 use rustix::fs::CWD;
+use std::borrow::Cow;
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -122,6 +123,9 @@ pub fn tree(
                 let what = format!("rootfs: {} is not a folder", path.display());
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(path));
             }
+            // Nothing shared may be attached over `/` (pivot_root(2)), as everything is where systemd runs the host.
+            mount::set_attributes(&tree, 0, libc::MS_PRIVATE, true)
+                .context(op, format!("rootfs: cannot make {} private", path.display()))?;
             if let Some(idmap) = idmap {
                 idmap.apply(op, &tree, path, true)?;
             }
@@ -131,6 +135,23 @@ pub fn tree(
     }
 }
 
+/// Who a process becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The maps of its new user namespace.
+    pub maps: Option<&'a IdMaps>,
+    /// The user, as its root knows it.
+    pub user: Option<&'a User>,
+}
+
+/// The user that it runs as, looked up in its root.
+///
+/// # Errors
+/// As of [`user::find`].
+pub fn user(op: &'static str, spec: &ProcSpec, tree: Option<&OwnedFd>) -> Result<Option<User>> {
+    spec.user.as_deref().map(|text| user::find(op, tree.map(AsFd::as_fd), text)).transpose()
+}
+
 /// The steps of the child, in the order in which they must happen.
 ///
 /// # Errors
@@ -138,11 +159,12 @@ pub fn tree(
 pub fn steps(
     op: &'static str,
     spec: &ProcSpec,
-    maps: Option<&IdMaps>,
+    who: Who<'_>,
     guard: Guard,
     stdio: Stdio,
     tree: Option<OwnedFd>,
 ) -> Result<Steps> {
+    let Who { maps, user } = who;
     let Guard { early, stage } = guard;
     let mut steps = Steps::default();
     if maps.is_some() {
@@ -150,15 +172,13 @@ pub fn steps(
     }
     of_the_caller(op, &spec.security, &mut steps)?;
     enter(op, spec, maps, &mut steps)?;
-    let user = spec.user.as_deref().map(|text| user::find(op, tree.as_ref().map(AsFd::as_fd), text));
-    let user = user.transpose()?;
     root(op, spec, tree, &mut steps)?;
-    streams(spec, stdio, user.as_ref(), &mut steps);
+    streams(op, spec, who, stdio, &mut steps)?;
     steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
     steps.push(Op::Wait, "wait for the ledger");
     // As late as can be: with fewer privileges it can be traced by those that it joins (ptrace(2)).
-    privileges(op, spec, maps, user.as_ref(), early, &mut steps)?;
-    if let Some(cwd) = &spec.cwd {
+    privileges(op, spec, user, early, &mut steps)?;
+    if let Some(cwd) = working_folder(op, spec)? {
         let path = c_string(op, cwd.as_os_str().as_bytes())?;
         // A root of its own has links of its own, and this process still holds descriptors of the host.
         let step = if spec.is_away() { Op::Enter(path) } else { Op::Chdir(path) };
@@ -175,6 +195,20 @@ pub fn steps(
         None => steps.push(Op::Exec(programs(op, spec)?), what),
     }
     Ok(steps)
+}
+
+/// Where it works. In the caller's root a confined process enters the caller's folder again: by its name, since the folder
+/// itself may be one that a mount covers.
+fn working_folder<'a>(op: &'static str, spec: &'a ProcSpec) -> Result<Option<Cow<'a, Path>>> {
+    if let Some(cwd) = &spec.cwd {
+        return Ok(Some(Cow::Borrowed(cwd)));
+    }
+    let elsewhere = spec.rootfs.is_some() || spec.joined().is_some_and(|set| set.kinds.has("mount"));
+    if elsewhere || !spec.fresh().has("mount") {
+        return Ok(None);
+    }
+    let folder = std::env::current_dir().context(op, "cannot find the working directory")?;
+    Ok(Some(Cow::Owned(folder)))
 }
 
 /// The programs that the command may mean.
@@ -316,14 +350,17 @@ fn closed(op: &'static str, policy: &Policy, steps: &mut Steps) -> Result<()> {
     Ok(())
 }
 
-fn streams(spec: &ProcSpec, stdio: Stdio, user: Option<&User>, steps: &mut Steps) {
+fn streams(op: &'static str, spec: &ProcSpec, who: Who<'_>, stdio: Stdio, steps: &mut Steps) -> Result<()> {
     if leads_session(spec, &stdio) {
         // Without a session of its own it could type into our terminal (TIOCSTI), and a timeout could not end what it
         // started: the session is also the process group that is signalled.
         steps.push(Op::NewSession, "lead a session of its own");
     }
     match stdio {
-        Stdio::Files { fds, own, .. } => files(spec, fds, own, user, steps),
+        Stdio::Files { fds, own, .. } => {
+            give(op, spec, who, &fds, own)?;
+            files(spec, fds, steps);
+        }
         Stdio::Terminal(fds) => {
             for (number, fd) in (0..).zip(fds) {
                 steps.push(Op::Stdio(fd, number), "set the standard streams");
@@ -333,7 +370,7 @@ fn streams(spec: &ProcSpec, stdio: Stdio, user: Option<&User>, steps: &mut Steps
         Stdio::TerminalInside(socket) => {
             let console = Spot { dir: c"/dev".into(), name: c"console".into() };
             steps.push(Op::Node(console, libc::S_IFREG | 0o600, 0), "make /dev/console");
-            let owner = user.map_or(u32::MAX, |user| user.uid);
+            let owner = who.user.map_or(u32::MAX, |user| user.uid);
             steps.push(Op::Terminal(socket, owner), "make its terminal");
         }
     }
@@ -341,6 +378,7 @@ fn streams(spec: &ProcSpec, stdio: Stdio, user: Option<&User>, steps: &mut Steps
         let name = user::rlimit_name(limit.resource);
         steps.push(Op::Limit(limit.resource, limit.soft, limit.hard), format!("set the limit {name}"));
     }
+    Ok(())
 }
 
 /// Whether it leads a session of its own. A confined process always does, even with the caller's terminal as its input.
@@ -349,20 +387,40 @@ pub fn leads_session(spec: &ProcSpec, stdio: &Stdio) -> bool {
     spec.security.is_confined() || !stdio.shares_terminal()
 }
 
-fn files(spec: &ProcSpec, fds: [OwnedFd; 3], own: [bool; 3], user: Option<&User>, steps: &mut Steps) {
+fn files(spec: &ProcSpec, fds: [OwnedFd; 3], steps: &mut Steps) {
     let own_null = has_own_dev(spec);
     for (number, fd) in (0..).zip(fds) {
-        let null = if number == 0 { spec.stdin == Input::Null } else { spec.output == Output::Null };
-        let step = if null && own_null { Op::Null(number) } else { Op::Stdio(fd, number) };
-        steps.push(step, "set the standard streams");
+        // The caller's as well: root inside may own it, and change who may use it.
+        let null = own_null && is_null(&fd);
+        steps.push(if null { Op::Null(number) } else { Op::Stdio(fd, number) }, "set the standard streams");
     }
-    // Nothing else is given away: not the null device, nor a file of the caller's.
-    let given = user.filter(|_| spec.security.is_confined());
-    for (number, _) in (0..).zip(own).filter(|(_, own)| *own) {
-        if let Some(user) = given {
-            steps.push(Op::Own(number, user.uid), "give it its pipes");
-        }
+}
+
+fn is_null(fd: &OwnedFd) -> bool {
+    let device = rustix::fs::fstat(fd).map(|found| (found.st_mode & libc::S_IFMT, found.st_rdev));
+    device.is_ok_and(|device| device == (libc::S_IFCHR, libc::makedev(1, 3)))
+}
+
+/// Gives a confined process the pipes that were made for it, so that it can open them again by `/dev/stdout`. Nothing else is
+/// given away: not the null device, nor a file of the caller's.
+fn give(op: &'static str, spec: &ProcSpec, who: Who<'_>, fds: &[OwnedFd; 3], own: [bool; 3]) -> Result<()> {
+    let Who { maps, user } = who;
+    let maps = maps.or_else(|| spec.joined().and_then(|set| set.maps.as_ref()));
+    let inside = user.map_or(0, |user| user.uid);
+    let owner = maps.map_or(Some(inside), |maps| maps.outside(inside));
+    // An id that nobody has outside cannot be become either, which is told later.
+    let Some(owner) =
+        owner.filter(|owner| spec.security.is_confined() && *owner != nix::unistd::geteuid().as_raw())
+    else {
+        return Ok(());
+    };
+    for fd in fds.iter().zip(own).filter_map(|(fd, own)| own.then_some(fd)) {
+        let owner = Some(rustix::fs::Uid::from_raw(owner));
+        rustix::fs::fchown(fd, owner, None)
+            .map_err(std::io::Error::from)
+            .context(op, "cannot give the process its pipes")?;
     }
+    Ok(())
 }
 
 /// Whether a confined process has a `/dev` of its own, with devices that nobody else uses.
@@ -376,7 +434,6 @@ pub fn has_own_dev(spec: &ProcSpec) -> bool {
 fn privileges(
     op: &'static str,
     spec: &ProcSpec,
-    maps: Option<&IdMaps>,
     user: Option<&User>,
     early: Option<Filter>,
     steps: &mut Steps,
@@ -395,7 +452,7 @@ fn privileges(
         steps.push(Op::BoundingSet(set), "lower the bounding set");
         steps.push(Op::KeepCapabilities, "keep capabilities across the change of user");
     }
-    if let Some(groups) = groups(spec, maps, user) {
+    if let Some(groups) = groups(spec, user) {
         steps.push(Op::Groups(groups), "set the groups");
     }
     if let Some(user) = user {
@@ -414,18 +471,24 @@ fn privileges(
     Ok(())
 }
 
-/// The further groups it is given: exactly those that are asked for. Without any, a confined process has none, where it may
+/// The further groups that it is given: exactly those that are asked for. Without any, a confined process has none, where it may
 /// let go of the caller's (user_namespaces(7), setgroups).
-fn groups(spec: &ProcSpec, maps: Option<&IdMaps>, user: Option<&User>) -> Option<Vec<u32>> {
+#[must_use]
+pub fn groups(spec: &ProcSpec, user: Option<&User>) -> Option<Vec<u32>> {
     if let Some(user) = user {
         return Some([&user.groups[..], &spec.additional_gids[..]].concat());
     }
-    if maps.is_none() && !spec.additional_gids.is_empty() {
+    if !spec.additional_gids.is_empty() {
         return Some(spec.additional_gids.clone());
     }
-    let may = nix::unistd::geteuid().is_root()
-        && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
-    (spec.security.is_confined() && may).then(Vec::new)
+    (spec.security.is_confined() && may_set_groups()).then(Vec::new)
+}
+
+/// Whether this program, and with it its children, may set groups: where the kernel has not been told to deny it.
+#[must_use]
+pub fn may_set_groups() -> bool {
+    nix::unistd::geteuid().is_root()
+        && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow")
 }
 
 /// What keeps system calls out, and when it is put in force.

@@ -82,6 +82,9 @@ impl Outcome {
     }
 }
 
+/// How often a process that has ended is asked for its status while a tracer has it.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// How a process is to be ended early.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
@@ -318,8 +321,12 @@ impl Process {
         if let Some(outcome) = self.outcome() {
             return Ok(Some(outcome));
         }
+        if ended && let Some(outcome) = self.finish(session)? {
+            return Ok(Some(outcome));
+        }
         if ended {
-            return self.finish(session).map(Some);
+            // Ended, and held by a tracer until that has looked: nothing tells us when.
+            std::thread::sleep(LOOK);
         }
         self.keep_bounds(signals);
         Ok(None)
@@ -427,7 +434,8 @@ impl Process {
         self.wait(session)
     }
 
-    fn finish(&self, session: &Session) -> Result<Rc<Outcome>> {
+    /// Collects its status; nothing while a tracer of its own has it.
+    fn finish(&self, session: &Session) -> Result<Option<Rc<Outcome>>> {
         if self.course.ending.get().is_some() && self.leads_group {
             // What it started and that outlived its SIGTERM. Before the status is collected: until then nobody else
             // can have its number.
@@ -435,6 +443,7 @@ impl Process {
         }
         let (exit, usage) = match sysproc::wait_usage(&self.pidfd) {
             Ok(Some(status)) => status,
+            Ok(None) if self.course.ending.get().is_none_or(|ending| !ending.killed) => return Ok(None),
             Ok(None) => (Exit::Signal(libc::SIGKILL), Usage::default()),
             // Killed and collected with its group, which was closed.
             Err(error) if error.errno() == Errno::ECHILD => (Exit::Signal(libc::SIGKILL), Usage::default()),
@@ -472,7 +481,7 @@ impl Process {
         });
         session.ended(self.step, &format!("ended: {}", show(&outcome)))?;
         self.course.outcome.replace(Some(outcome.clone()));
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     fn reason(&self, exit: Exit, overflow: bool) -> Reason {

@@ -249,8 +249,8 @@ impl ProcSpec {
             Some(Namespaces::Fresh(kinds)) => *kinds,
             _ => Kinds::NONE,
         };
-        // A root, and mounts, need a mount namespace that is nobody else's.
-        let own_mounts = self.rootfs.is_some() || !self.mounts.is_empty();
+        // A root, mounts, and what is done to paths, need a mount namespace that is nobody else's.
+        let own_mounts = self.rootfs.is_some() || !self.mounts.is_empty() || self.security.arranges_paths();
         let asked = if own_mounts { asked.with_name("mount") } else { asked };
         match self.userns {
             Some(Userns::Auto(_) | Userns::KeepId) => asked.with_name("user"),
@@ -276,7 +276,7 @@ impl ProcSpec {
     /// Whether its mounts are not the caller's, so that paths are another's to arrange.
     #[must_use]
     pub fn is_away(&self) -> bool {
-        self.rootfs.is_some() || self.joined().is_some_and(|set| set.kinds.has("mount"))
+        self.fresh().has("mount") || self.joined().is_some_and(|set| set.kinds.has("mount"))
     }
 
     /// Whether its processes end with the first of them: PID 1 of a namespace, its own or its set's.

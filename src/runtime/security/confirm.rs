@@ -2,10 +2,12 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::ns::Kinds;
+use crate::runtime::proc::plan::{self, Who};
 use crate::runtime::proc::spec::{ProcSpec, Rlimit};
 use crate::runtime::security::caps;
 use crate::runtime::security::facts::{Capabilities, Facts};
 use crate::runtime::security::policy::{Policy, SeccompChoice};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// The descriptors that the last stage has: the three streams, and two pipes that close at exec.
@@ -21,19 +23,38 @@ pub struct Expected {
     has_root: bool,
     /// Who root of its user namespace is here, if there is one.
     root: Option<u32>,
+    /// Who it is here.
+    uid: u32,
+    /// Its further groups here, where they are set.
+    groups: Option<Vec<u32>>,
 }
 
 impl Expected {
     /// What a spec asks for.
     #[must_use]
-    pub fn of(spec: &ProcSpec) -> Self {
+    pub fn of(spec: &ProcSpec, who: Who<'_>) -> Self {
         let joined = spec.joined().map_or(Kinds::NONE, |set| set.kinds);
         let away = joined.iter().fold(spec.fresh(), |kinds, kind| kinds.with_name(kind.name));
-        // Without maps root inside is the caller, who is root here.
-        let maps = spec.maps.as_ref().or_else(|| spec.joined().and_then(|set| set.maps.as_ref()));
-        let root = maps.map_or(Some(0), |maps| maps.root_outside().map(|(uid, _)| uid));
+        let maps = who.maps.or_else(|| spec.joined().and_then(|set| set.maps.as_ref()));
+        // An id that is nobody outside is shown as one that nobody has.
+        let outside = |id: u32| maps.map_or(Some(id), |maps| maps.outside(id));
+        let group = |id: u32| maps.map_or(Some(id), |maps| maps.group_outside(id)).unwrap_or(u32::MAX);
+        let caller = nix::unistd::geteuid().as_raw();
+        let uid = match (who.user, maps) {
+            (Some(user), _) => outside(user.uid).unwrap_or(u32::MAX),
+            (None, Some(maps)) if maps.becomes_root() => outside(0).unwrap_or(u32::MAX),
+            _ => caller,
+        };
+        let groups = plan::groups(spec, who.user).map(|groups| {
+            let mut groups: Vec<u32> = groups.into_iter().map(group).collect();
+            groups.sort_unstable();
+            groups.dedup();
+            groups
+        });
         Self {
-            root,
+            root: outside(0),
+            uid,
+            groups,
             policy: spec.security.clone(),
             away,
             rlimits: spec.rlimits.clone(),
@@ -70,6 +91,18 @@ impl Expected {
                 differ(name, caps::names(asked).join(" "), caps::names(held).join(" "));
             }
         }
+        let ids = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        differ("user id", ids(&[self.uid; 4]), ids(&facts.uids));
+        if let Some(groups) = &self.groups {
+            let mut held = facts.groups.clone();
+            held.sort_unstable();
+            held.dedup();
+            differ("groups", ids(groups), ids(&held));
+        }
+        if let Some(profile) = &self.policy.apparmor {
+            let label = facts.label.as_deref().unwrap_or_default();
+            differ("apparmor", profile.clone(), label.split(' ').next().unwrap_or_default().to_owned());
+        }
         differ("no_new_privs", self.policy.no_new_privs.to_string(), facts.no_new_privs.to_string());
         if let Some(adj) = self.policy.oom_score_adj {
             differ("oom_score_adj", adj.to_string(), facts.oom_score_adj.to_string());
@@ -99,10 +132,12 @@ impl Expected {
             facts.mount_at(path).is_some_and(|mount| mount.options.iter().any(|option| option == "ro"))
         };
         for path in self.policy.masked_paths.iter().filter(|path| exists(path)) {
-            let masked = facts.mount_at(path).is_some_and(|mount| {
-                mount.root == Path::new("/null")
-                    || (mount.kind == "tmpfs" && mount.options.contains(&"ro".into()))
+            // Over a file lies the null device, over a folder an empty one that nobody can fill.
+            let null = std::fs::metadata(inside(path)).is_ok_and(|found| {
+                found.file_type().is_char_device() && found.rdev() == nix::libc::makedev(1, 3)
             });
+            let masked =
+                null || facts.mount_at(path).is_some_and(|mount| mount.kind == "tmpfs" && readonly(path));
             if !masked {
                 found.push(format!("{} is not masked", path.display()));
             }

@@ -1,12 +1,14 @@
 //! What a confined start has that nobody asked for: namespaces, the mounts that belong to the kernel, rules on devices.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::{self, Limit};
 use crate::runtime::ns::Kinds;
+use crate::runtime::proc::plan;
 use crate::runtime::proc::spec::{Mount, Namespaces, ProcSpec, Rlimit};
 use crate::runtime::rootless;
-use crate::runtime::security::policy::{Level, own_capabilities};
+use crate::runtime::security::policy::{Level, Policy, own_capabilities};
 use crate::runtime::session::Session;
+use std::path::{Path, PathBuf};
 
 /// The namespaces of a confined process where none are named. A user namespace has to be asked for: it needs ids.
 const KINDS: [&str; 6] = ["pid", "mount", "net", "uts", "ipc", "cgroup"];
@@ -22,27 +24,35 @@ pub fn prepare(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Resu
     if spec.ns.is_none() {
         spec.ns = Some(Namespaces::Fresh(KINDS.into_iter().fold(Kinds::NONE, Kinds::with_name)));
     }
-    // A process that joins the mounts of a set, without a root of its own, finds what is there. Every other one has mounts
-    // of its own, even in the caller's root.
-    if spec.rootfs.is_some() || !spec.joined().is_some_and(|set| set.kinds.has("mount")) {
-        mounts(session, op, spec)?;
-    } else {
-        spec.security.masked_paths.clear();
-        spec.security.readonly_paths.clear();
-        spec.security.readonly_root = false;
-    }
+    // In the caller's root as well, and in the mounts of a set: a copy of them is its own.
+    mounts(session, op, spec)?;
     limits(spec);
-    if !in_user_ns(spec) {
-        devices(session, spec)?;
-    } else {
-        // Where device nodes cannot be made there are none but those of the mounts.
+    groups_can_go(op, spec)?;
+    // Rules on devices are root's alone. Without root no nodes can be made, and those that are bound are the user's own to open.
+    if rootless::in_user_ns() {
         spec.security.devices.clear();
+    } else {
+        devices(session, spec)?;
     }
     if !spec.security.capabilities_asked && !in_user_ns(spec) {
         let held = own_capabilities();
         spec.security.capabilities = spec.security.capabilities.map(|set| set & held);
     }
     Ok(())
+}
+
+/// A confined process has none of the caller's groups. Where the caller's own id is all that a user namespace maps, the kernel
+/// lets nobody let go of groups (user_namespaces(7), setgroups): that is not done silently.
+fn groups_can_go(op: &'static str, spec: &ProcSpec) -> Result<()> {
+    let own = nix::unistd::getegid();
+    let held = nix::unistd::getgroups().unwrap_or_default().iter().any(|group| *group != own);
+    if spec.security.keep_groups || !held || plan::may_set_groups() {
+        return Ok(());
+    }
+    let what = "the caller's groups stay with it, and their files in its reach";
+    Err(Error::new(ErrorKind::PermissionDenied, op, what).hint(
+        "have subordinate ids given (as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), start the program without groups (setpriv --clear-groups), or say keep_groups: true",
+    ))
 }
 
 /// Whether the process is in a user namespace other than the machine's first.
@@ -79,7 +89,13 @@ fn mounts(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Result<()
             }),
         );
     }
-    base.retain(|mount| !spec.mounts.iter().any(|asked| asked.target == mount.target));
+    also_below(&mut spec.mounts, &mut spec.security);
+    for mount in &mut base {
+        // In its place, so that what belongs below it still is.
+        if let Some(at) = spec.mounts.iter().position(|asked| asked.target == mount.target) {
+            *mount = spec.mounts.remove(at);
+        }
+    }
     // What was asked to be mounted may be used as it is mounted.
     if let (Some(landlock), Level::Strict) = (&mut spec.security.landlock, spec.security.level) {
         landlock.write.extend(spec.mounts.iter().map(|mount| mount.target.clone()));
@@ -87,6 +103,31 @@ fn mounts(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Result<()
     base.append(&mut spec.mounts);
     spec.mounts = base;
     Ok(())
+}
+
+/// What is masked or read-only below `/proc` and `/sys` is so wherever else these are mounted; and files of the kernel that act
+/// on the machine are read-only unless "rw" is said.
+fn also_below(mounts: &mut [Mount], policy: &mut Policy) {
+    for mount in mounts {
+        let said =
+            mount.options.iter().flat_map(|text| text.split(',')).any(|option| matches!(option, "ro" | "rw"));
+        if matches!(mount.kind.as_str(), "sysfs" | "cgroup" | "cgroup2") && !said {
+            mount.options.push("ro".into());
+        }
+        let usual = match mount.kind.as_str() {
+            "proc" => Path::new("/proc"),
+            "sysfs" => Path::new("/sys"),
+            _ => continue,
+        };
+        if mount.target == usual {
+            continue;
+        }
+        let moved = |path: &PathBuf| path.strip_prefix(usual).ok().map(|below| mount.target.join(below));
+        for paths in [&mut policy.masked_paths, &mut policy.readonly_paths] {
+            let more: Vec<PathBuf> = paths.iter().filter_map(moved).collect();
+            paths.extend(more);
+        }
+    }
 }
 
 fn mount(kind: &str, target: &str, options: &[&str]) -> Mount {

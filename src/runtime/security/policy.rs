@@ -8,7 +8,7 @@ use crate::runtime::security::landlock::{self, Landlock};
 use crate::runtime::security::seccomp::Profile;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::rc::Rc;
 
 /// A policy by name.
@@ -142,6 +142,8 @@ pub struct Policy {
     pub readonly_root: bool,
     /// Whether it has a session keyring of its own.
     pub new_keyring: bool,
+    /// Whether the caller's groups may stay with it, where the kernel lets nobody let go of them.
+    pub keep_groups: bool,
     /// The rules on device files of its group; empty for none.
     pub devices: Vec<Rule>,
     /// How readily the kernel ends it when memory runs out, from -1000 to 1000; without it the caller's.
@@ -173,6 +175,8 @@ pub struct Opened {
     pub readonly_paths: Option<Vec<PathBuf>>,
     /// See [`Policy`].
     pub readonly_root: Option<bool>,
+    /// See [`Policy`].
+    pub keep_groups: Option<bool>,
     /// See [`Policy`].
     pub oom_score_adj: Option<i32>,
     /// See [`Policy`].
@@ -294,19 +298,28 @@ impl Policy {
             let what = "oom_score_adj: must be from -1000 to 1000";
             return Err(Error::new(ErrorKind::InvalidArgument, op, what));
         }
+        let is_root = |path: &PathBuf| path.components().eq([Component::RootDir]);
+        if opened.masked_paths.iter().flatten().any(is_root) {
+            let what = "masked_paths: without a root there is nothing to run";
+            return Err(Error::new(ErrorKind::InvalidArgument, op, what));
+        }
+        let mut readonly_paths = opened.readonly_paths.unwrap_or(base.readonly_paths);
+        let whole = readonly_paths.iter().any(is_root);
+        readonly_paths.retain(|path| !is_root(path));
         Ok(Self {
             capabilities,
             capabilities_asked: named || opened.cap_add != 0,
             no_new_privs: opened.no_new_privs.unwrap_or(base.no_new_privs),
             seccomp: opened.seccomp.unwrap_or(base.seccomp),
             masked_paths: opened.masked_paths.unwrap_or(base.masked_paths),
-            readonly_paths: opened.readonly_paths.unwrap_or(base.readonly_paths),
-            readonly_root: opened.readonly_root.unwrap_or(base.readonly_root),
+            readonly_paths,
+            readonly_root: whole || opened.readonly_root.unwrap_or(base.readonly_root),
             oom_score_adj: opened.oom_score_adj.or(base.oom_score_adj),
             apparmor: opened.apparmor.or(base.apparmor),
             landlock: opened.landlock.or(base.landlock),
             level: base.level,
             new_keyring: base.new_keyring,
+            keep_groups: opened.keep_groups.unwrap_or(base.keep_groups),
             devices: base.devices,
         })
     }
@@ -315,6 +328,12 @@ impl Policy {
     #[must_use]
     pub fn is_confined(&self) -> bool {
         self.level != Level::None
+    }
+
+    /// Whether something is done to paths, which needs mounts of its own.
+    #[must_use]
+    pub fn arranges_paths(&self) -> bool {
+        self.readonly_root || !self.masked_paths.is_empty() || !self.readonly_paths.is_empty()
     }
 
     /// The default resource limits: no core file, whose handler runs on the host (core(5)), and as many open files as
@@ -343,6 +362,7 @@ impl Policy {
             "readonly_paths": self.readonly_paths,
             "readonly_root": self.readonly_root,
             "new_keyring": self.new_keyring,
+            "keep_groups": self.keep_groups,
             "devices": self.devices.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "oom_score_adj": self.oom_score_adj,
             "apparmor": self.apparmor,

@@ -285,7 +285,7 @@ const EXEC: Options = Options {
             "security",
             "text",
             "\"none\"",
-            "\"default\", \"strict\" or \"none\": what it may do, see security::policy; the next ten open or close a part.",
+            "\"default\", \"strict\" or \"none\": what it may do, see security::policy; the next eleven open or close a part.",
         ),
         Key::new(
             "capabilities",
@@ -305,6 +305,12 @@ const EXEC: Options = Options {
         Key::new("masked_paths", "list of paths", "none", "What it does not see."),
         Key::new("readonly_paths", "list of paths", "none", "What it cannot change."),
         Key::new("readonly_root", "true or false", "false", "Whether it cannot change its root."),
+        Key::new(
+            "keep_groups",
+            "true or false",
+            "false",
+            "Whether the caller's groups may stay, where an ordinary user cannot let go of them.",
+        ),
         Key::new("oom_score_adj", "number", "the caller's", "How readily it is ended when memory runs out, -1000 to 1000."),
         Key::new("apparmor", "text", "the caller's", "The AppArmor profile it changes to."),
         Key::new("landlock", "map", "none", "What it may read and write, whatever modes say: #{read: [\"/\"], write: [\"/tmp\"]}.")

@@ -22,7 +22,7 @@ natives! {
 
     /// The policy that these options of `proc::exec` ask for, as a map: what `security: "default"` means, for one.
     ///
-    /// Keys: `level capabilities no_new_privs seccomp masked_paths readonly_paths readonly_root new_keyring devices
+    /// Keys: `level capabilities no_new_privs seccomp masked_paths readonly_paths readonly_root new_keyring keep_groups devices
     /// oom_score_adj apparmor landlock`. Nothing is started.
     fn "security::policy"(options: OrEmpty<Spec>) -> Value = policy;
     /// In what the policy of these options of `proc::exec` differs from `security: "default"`, a line each.
@@ -134,6 +134,7 @@ pub fn read(opts: &mut Opts<'_, '_>) -> Result<Policy> {
         masked_paths: absolute(opts, "masked_paths")?,
         readonly_paths: absolute(opts, "readonly_paths")?,
         readonly_root: opts.take("readonly_root")?,
+        keep_groups: opts.take("keep_groups")?,
         oom_score_adj: opts.take("oom_score_adj")?,
         apparmor: opts.take("apparmor")?,
         landlock: opts.take("landlock")?,

@@ -53,8 +53,6 @@ pub enum Op {
     /// Make a terminal of the new root's `/dev/pts`, owned by a user, hand its controlling side over a socket, and run on
     /// it.
     Terminal(OwnedFd, u32),
-    /// Make the file of a standard stream a user's, so that it can be opened by `/dev/stdout`.
-    Own(i32, u32),
     /// Change the propagation of `/` and of all below it; the flag is that of mount(2).
     Propagation(u64),
     /// Make a detached mount the root: attach it over `/` and pivot into it. The old root stays below, out of reach.
@@ -144,7 +142,6 @@ impl Op {
                 let socket = socket.as_raw_fd();
                 format!("openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), fchown({owner}), sendmsg({socket})")
             }
-            Self::Own(fd, user) => format!("fchown({fd}, {user}, -1)"),
             Self::Propagation(flags) => format!("mount(NULL, \"/\", NULL, {flags:#x}, NULL)"),
             Self::Pivot(fd) => {
                 format!("move_mount({}, \"\", AT_FDCWD, \"/\") and pivot_root(\".\", \".\")", fd.as_raw_fd())
