@@ -16,6 +16,7 @@ pub mod proc;
 pub mod session;
 pub mod start;
 pub mod state;
+pub mod systemd;
 pub mod trace;
 pub mod undo;
 pub mod units;

@@ -1,10 +1,11 @@
-//! TCP sockets that never block by themselves, and waiting for them.
+//! TCP and Unix sockets that never block by themselves, and waiting for them.
 
 use crate::sys::{Errno, Outcome, Result, call};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// What ended a wait.
@@ -39,6 +40,25 @@ pub fn tcp(peer: SocketAddr) -> Result<OwnedFd> {
         || format!("{name}, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0"),
         || rustix::net::socket_with(family, SocketType::STREAM, flags, None),
     )
+}
+
+/// Opens a Unix stream socket that is connected to the one at `path`.
+///
+/// # Errors
+/// The failed `socket` or `connect`.
+pub fn unix(path: &Path) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = call(
+        "socket",
+        || "AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0".into(),
+        || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None),
+    )?;
+    call(
+        "connect",
+        || format!("{}, {path:?}", fd.as_raw_fd()),
+        || rustix::net::connect(&fd, &rustix::net::SocketAddrUnix::new(path)?),
+    )?;
+    Ok(fd)
 }
 
 /// Starts to connect. `false` means that the outcome is to be waited for and asked for with [`outcome`].
