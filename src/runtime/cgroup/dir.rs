@@ -236,6 +236,18 @@ impl Dir {
         text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
     }
 
+    /// The error for a group that cannot give controllers to those below it because processes are in it.
+    #[must_use]
+    pub fn taken(&self, op: &'static str) -> Error {
+        Error::new(
+            ErrorKind::Busy,
+            op,
+            "processes are in the group that would have groups with limits below it",
+        )
+        .path(&self.path)
+        .hint(NO_INTERNAL)
+    }
+
     fn failed(&self, op: &'static str, what: &str, name: &str, source: crate::sys::SysError) -> Error {
         let errno = source.errno();
         let error = Error::sys(op, format!("{what} {name}"), source).path(self.path.join(name));

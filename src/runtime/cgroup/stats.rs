@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
+use crate::runtime::cgroup::driver::{self, Driver};
 use crate::runtime::cgroup::group::Cgroup;
 use crate::runtime::cgroup::host::Host;
 use crate::runtime::cgroup::version;
@@ -212,8 +213,12 @@ pub fn info() -> Result<Value> {
         Mode::None => "no cgroup file system is mounted",
     };
     let writable = |path: &std::path::Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let choice = driver::choose("cgroup::info", &host)?;
     let refused = host.hierarchies.iter().find(|hierarchy| !writable(&hierarchy.own));
     let delegation = match refused {
+        _ if choice.driver != Driver::Cgroupfs => {
+            json!({ "delegated": false, "why": "groups are made in a scope that systemd delegates to the session" })
+        }
         None => json!({ "delegated": true, "why": "groups can be made below our own" }),
         Some(hierarchy) => {
             let why = format!("{} cannot be written by this user", hierarchy.own.display());
@@ -226,7 +231,7 @@ pub fn info() -> Result<Value> {
         "controllers": controllers,
         "unified": host.unified().map(|hierarchy| hierarchy.own.display().to_string()),
         "delegation": delegation,
-        "driver": "cgroupfs",
-        "driver_why": "groups are made by writing to the file system; systemd's driver (D-Bus) is not supported",
+        "driver": choice.driver.name(),
+        "driver_reason": choice.reason,
     }))
 }

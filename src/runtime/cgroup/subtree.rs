@@ -9,8 +9,12 @@ use crate::runtime::object::{FileId, Object};
 use crate::runtime::session::{Done, Intent, Session};
 use crate::sys::{Errno, file, inode};
 use rustix::fs::CWD;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// How the name of a leaf begins.
+pub const LEAF: &str = "cshell-leaf-";
 
 /// Makes `controllers` available to the groups below `dir`, a group that this session made.
 ///
@@ -21,41 +25,49 @@ pub fn enable_in_ours(op: &'static str, dir: &Dir, controllers: &[&str]) -> Resu
     write(op, dir, &missing)
 }
 
-/// Makes `controllers` available to the groups below `dir`, our own group, as a step of the session. `top` says that it
-/// is the root of what is mounted here.
+/// Makes `controllers` available to the groups below `dir`, our own group, as a step of the session. `ours` says that its
+/// processes may be moved into a leaf in any case.
 ///
 /// # Errors
-/// The failed write: `EBUSY` while processes are in it that are not ours to move.
+/// [`ErrorKind::Busy`] while processes are in it that are not ours to move; the failed write.
 pub fn enable_in_own(
     session: &Session,
     op: &'static str,
     dir: &Dir,
-    top: bool,
+    ours: bool,
     controllers: &[&str],
 ) -> Result<()> {
     let names = missing(op, dir, controllers)?;
     if names.is_empty() {
         return Ok(());
     }
+    let leaf = dir.path.join(format!("{LEAF}{}", session.token()));
     let object = |leaf| Object::Controllers { dir: dir.path.clone(), id: dir.id, names: names.clone(), leaf };
     let text = format!("give {} to the groups below {}", names.join(" "), dir.path.display());
-    let intent = Intent { op, text, claim: object(None) };
-    session.step(intent, |progress| {
-        let mut leaf = None;
-        if let Err(error) = write(op, dir, &names) {
-            if error.errno() != Some(Errno::EBUSY) || !is_ours(dir, top) {
-                return Err(error);
-            }
-            let path = dir.path.join(format!("cshell-leaf-{}", session.token()));
-            progress.made(object(Some(path.clone())))?;
-            leaf = Some(path.clone());
-            vacate(op, dir, &path)?;
-            write(op, dir, &names)?;
+    let in_the_way = has_processes(op, dir)?;
+    if in_the_way && !ours && !is_ours(dir) {
+        dir.open_for_writing(op, "cgroup.subtree_control")?;
+        return Err(dir.taken(op));
+    }
+    let made = in_the_way.then(|| leaf.clone());
+    let intent = Intent { op, text, claim: object(made.clone()) };
+    session.step(intent, |_| {
+        if in_the_way {
+            vacate(op, dir, &leaf)?;
         }
+        write(op, dir, &names)?;
         let effect = format!("{} in cgroup.subtree_control", names.join(" "));
-        Ok(Done { value: (), object: object(leaf), effect })
+        Ok(Done { value: (), object: object(made), effect })
     })?;
     Ok(())
+}
+
+/// Whether the rule holds for this group, as it does not for the root of the machine, and processes are in the way of it.
+///
+/// Some controllers can be enabled all the same (cpu, pids and others know threads), and make a group below in which no
+/// process can be (cgroup-v2.rst, "Threads").
+fn has_processes(op: &'static str, dir: &Dir) -> Result<bool> {
+    Ok(dir.has_file("cgroup.type") && !dir.read(op, "cgroup.procs")?.is_empty())
 }
 
 fn missing(op: &'static str, dir: &Dir, controllers: &[&str]) -> Result<Vec<String>> {
@@ -76,22 +88,28 @@ fn write(op: &'static str, dir: &Dir, names: &[String]) -> Result<()> {
     dir.write(op, "cgroup.subtree_control", &text.join(" "))
 }
 
-/// Whether a group that processes are in is ours to arrange: the root of a container, or delegated to us.
-fn is_ours(dir: &Dir, top: bool) -> bool {
-    let delegated = ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
-        let value = inode::xattr(dir.fd(), Path::new(""), name.as_bytes());
-        value.is_ok_and(|value| value.as_deref() == Some(b"1"))
-    });
+/// Whether a group that processes are in is ours to arrange: it was delegated to us.
+fn is_ours(dir: &Dir) -> bool {
     let user = nix::unistd::geteuid().as_raw();
     let owned = user != 0 && std::fs::metadata(&dir.path).is_ok_and(|found| found.uid() == user);
-    // The root of the machine has no type, and the rule does not hold for it.
-    (top && dir.has_file("cgroup.type")) || delegated || owned
+    is_delegated(dir.fd()) || owned
+}
+
+/// Whether systemd has marked the folder of a group as delegated: what is below it is nobody else's to arrange.
+#[must_use]
+pub fn is_delegated(dir: impl AsFd) -> bool {
+    ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
+        let value = inode::xattr(dir.as_fd(), Path::new(""), name.as_bytes());
+        value.is_ok_and(|value| value.as_deref() == Some(b"1"))
+    })
 }
 
 /// Moves the processes of a group into a leaf below it.
 fn vacate(op: &'static str, dir: &Dir, leaf: &Path) -> Result<()> {
     let name = leaf.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let leaf = dir.make(op, name)?;
+    // There since an earlier call, where processes have come since.
+    let known = leaf.exists();
+    let leaf = if known { Dir::open(op, leaf, dir.version, &[])? } else { dir.make(op, name)? };
     // Some may be born while others are moved.
     for _ in 0..100 {
         let pids = dir.read(op, "cgroup.procs")?;
@@ -119,13 +137,27 @@ fn move_one(to: &Dir, op: &'static str, pid: &str) -> Result<()> {
 /// # Errors
 /// When it is still as it was left, and cannot be brought back.
 pub fn restore(dir: &Path, id: FileId, names: &[String], leaf: Option<&Path>) -> Result<()> {
-    const OP: &str = "undo";
-    let same = file::identify(CWD, dir).is_ok_and(|found| (found.dev, found.ino) == (id.dev, id.ino));
+    let same = || file::identify(CWD, dir).is_ok_and(|found| (found.dev, found.ino) == (id.dev, id.ino));
     let others = children(dir).into_iter().any(|child| Some(child.as_path()) != leaf);
-    if !same || others {
+    if !same() || others {
         return Ok(());
     }
+    match take_back(dir, names, leaf) {
+        // Gone meanwhile: systemd takes a scope down as soon as it is empty.
+        Err(_) if !same() => Ok(()),
+        other => other,
+    }
+}
+
+fn take_back(dir: &Path, names: &[String], leaf: Option<&Path>) -> Result<()> {
+    const OP: &str = "undo";
     let own = Dir::open(OP, dir, 2, &[])?;
+    let enabled = own.read(OP, "cgroup.subtree_control")?;
+    // Nothing was enabled while processes were in it; what later steps enabled, they left because of the leaf.
+    let names: Vec<&str> = match leaf {
+        Some(_) => enabled.split_ascii_whitespace().collect(),
+        None => names.iter().map(String::as_str).collect(),
+    };
     for name in names {
         match own.write(OP, "cgroup.subtree_control", &format!("-{name}")) {
             // Never enabled, or gone with its hierarchy.
