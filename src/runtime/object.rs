@@ -70,6 +70,8 @@ pub enum Object {
         manager: Manager,
         /// The groups that this program was in before: it goes back there, should it be in the unit.
         home: Vec<PathBuf>,
+        /// The process that it was made around, with its start time.
+        holder: (i32, u64),
     },
     /// A network interface (its peer goes with it). Undone by deleting it, or with its network namespace.
     Link {

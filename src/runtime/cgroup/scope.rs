@@ -7,10 +7,12 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::host::Host;
 use crate::runtime::object::Object;
+use crate::runtime::proc::reclaim;
 use crate::runtime::session::{Done, Intent, Session, StepId};
 use crate::runtime::start::{self, Running, Start, StepFailure, Steps};
 use crate::runtime::systemd::bus::Bus;
 use crate::runtime::systemd::{Manager, unit};
+use crate::sys::process;
 use nix::sched::CloneFlags;
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -24,7 +26,9 @@ pub fn open(session: &Session, op: &'static str, manager: Manager, host: &Host) 
     let name = format!("cshell-{}.scope", session.token());
     let (step, running) = hold(session, op, &name)?;
     let home = host.hierarchies.iter().map(|hierarchy| hierarchy.own.clone()).collect();
-    let object = Object::Unit { name: name.clone(), manager, home };
+    let start_time = process::start_time(running.pid).context(op, "cannot identify the new process");
+    let start_time = start_time.map_err(|error| session.roll_back(vec![step], error))?;
+    let object = Object::Unit { name: name.clone(), manager, home, holder: (running.pid, start_time) };
     let intent = Intent { op, text: format!("have systemd make {name}"), claim: Object::Nothing };
     let made = session.step(intent, |progress| {
         let mut bus = Bus::open(op, manager)?;
@@ -74,7 +78,7 @@ fn hold(session: &Session, op: &'static str, name: &str) -> Result<(StepId, Runn
 ///
 /// # Errors
 /// Those of [`Bus::open`] and [`unit::stop`]; a failed way back.
-pub fn close(manager: Manager, name: &str, home: &[PathBuf]) -> Result<()> {
+pub fn close(manager: Manager, name: &str, home: &[PathBuf], holder: (i32, u64)) -> Result<()> {
     const OP: &str = "undo";
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     if own.split(['/', '\n']).any(|part| part == name) {
@@ -83,5 +87,7 @@ pub fn close(manager: Manager, name: &str, home: &[PathBuf]) -> Result<()> {
                 .context(OP, format!("cannot go back to the group {}", dir.display()))?;
         }
     }
+    // An empty scope is stopped at once; else systemd waits for the kernel to tell, which does so once in 10 ms.
+    reclaim::process(Some(holder.0), Some(holder.1))?;
     unit::stop(&mut Bus::open(OP, manager)?, name)
 }
