@@ -153,10 +153,10 @@ fn commands() {
         1,
     );
     refused(
-        "proc::exec(\"true\", #{ seccomp: \"default\" })",
-        "proc::exec: seccomp: filters of system calls are not supported yet",
-        "leave it out; capabilities and no_new_privs are there",
-        3,
+        "proc::exec(\"true\", #{ seccomp: \"defualt\" })",
+        "proc::exec: `seccomp` must be \"default\", \"strict\", \"unconfined\", \"record\", the path of a profile, or a profile as a map, not the text \"defualt\"",
+        "",
+        1,
     );
     // What the terminal would obey is shown, not sent.
     refused(

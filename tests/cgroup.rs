@@ -324,6 +324,38 @@ fn a_group_removed_from_outside_is_no_error_at_the_end() {
     .check();
 }
 
+/// What it throws is shown where it is thrown, whatever the call was that it ended; and that ends at once.
+#[test]
+fn a_callback_that_throws_ends_the_call_that_blocks() {
+    for blocks in ["sys::sleep(\"1h\")", "proc::exec(\"sleep 1000\")", "g.wait(\"frozen\")"] {
+        code(&format!(
+            r#"
+            let g = cgroup::create("throws-{}", #{{ pids: 2 }});
+            g.on("pids_max", |e| {{
+                fs::read("/none");
+            }});
+            let p = proc::spawn("exec 2> /dev/null; sleep 1000 & sleep 1000 & wait", #{{ cgroup: g }});
+            {blocks};
+            "#,
+            std::process::id()
+        ))
+        .exit(1)
+        .stderr(
+            r#"
+            error: fs::read: cannot open /none
+             --> <code>:3:5
+              |
+            3 |     fs::read("/none");
+              |     ^^^^^^^^
+              |
+              = caused by: openat(AT_FDCWD, "/none", O_RDONLY|O_NONBLOCK|O_CLOEXEC, 0o0) = -1 ENOENT (No such file or directory)
+              = in a closure called at <code>:2:3
+            "#,
+        )
+        .check();
+    }
+}
+
 #[test]
 fn nothing_is_left_in_any_tree() {
     let mut seen = String::new();
@@ -339,4 +371,44 @@ fn nothing_is_left_in_any_tree() {
 fn find_groups(name: &str) -> String {
     let find = format!("find /sys/fs/cgroup -type d -name {name} 2>/dev/null || true");
     tool("/bin/sh", &["-c", &find])
+}
+
+/// Until its exec a child shares the program's memory: where there is too little for it, the kernel must not end both.
+#[test]
+fn a_limit_too_small_to_start_anything_does_not_end_the_program() {
+    code(
+        r#"
+        fn try_start(limit) {
+            let end = "";
+            try { end = proc::exec(["true"], #{ cgroup: #{ memory: limit }, check: false }).reason; } catch (e) { end = e.kind; }
+            end
+        }
+        print(try_start(4096));
+        for limit in [8192, 16384, 32768] {
+            let end = try_start(limit);
+            if !["limit_reached", "oom"].contains(end) { print(end); }
+        }
+        let full = cgroup::limit(#{ memory: "8M", memory_swap: "8M" });
+        let eater = proc::spawn("busybox tail -f /dev/zero", #{ cgroup: full });
+        eater.wait();
+        for i in 0..20 { proc::exec(["true"], #{ cgroup: full, check: false }); }
+        print("alive");
+        "#,
+    )
+    .stdout("limit_reached\nalive\n")
+    .check();
+}
+
+/// The groups are mounted for a process that is in none, and systemd, be it there or not, is not asked for a scope.
+#[test]
+fn a_process_without_a_group_looks_at_the_groups() {
+    code(
+        r#"
+        let options = #{ rootfs: fs::overlay(image::host(["ls"])), security: "default", ns: ["user", "mount", "pid", "net", "cgroup"] };
+        print(proc::exec(["ls", "/sys/fs/cgroup"], options).stdout != "");
+        "#,
+    )
+    .env("CSHELL_CGROUP_DRIVER", "systemd")
+    .stdout("true\n")
+    .check();
 }

@@ -27,6 +27,66 @@ fn read(path: &Path, names: [&str; 2]) -> String {
     text.unwrap_or_else(|| panic!("{path:?} has neither of {names:?}")).trim().to_owned()
 }
 
+/// A folder of this test, which anybody may look into.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_cshell"), folder.path().join("cshell")).unwrap();
+    folder
+}
+
+/// On this host, whose version 2 tree has few controllers; on others in the virtual machine.
+#[test]
+fn an_ordinary_user_makes_groups_below_one_that_is_theirs() {
+    let folder = open_folder();
+    let script = r#"
+        let g = cgroup::create("mine");
+        let p = proc::spawn(["sleep", "1000"], #{ cgroup: g });
+        g.freeze();
+        print([sys::rootless().uid, g.procs() == [p.pid], g.stats().frozen]);
+        g.thaw();
+        let leaf = g.create("leaf");
+        leaf.add(p);
+        g.kill();
+        print(p.wait().signal);
+        leaf.close();
+        let paths = g.paths;
+        g.close();
+        print(paths.filter(|path| fs::exists(path)));
+        try { cgroup::limit(#{ pids: 5 }) } catch (e) { print(e.kind) }
+    "#;
+    std::fs::write(folder.path().join("script.rhai"), script).unwrap();
+    let unified = own().remove("unified").unwrap();
+    let group = Foreign::new(unified.join(format!("user-test-{}", std::process::id())));
+    let enter = r#"
+        set -e
+        for dir in /sys/fs/cgroup/*; do
+            case "$dir" in */unified) ;; *) if mountpoint -q "$dir"; then umount "$dir"; fi ;; esac
+        done
+        mkdir -m 777 "$FOLDER/state"
+        chown 4242 "$GROUP" "$GROUP/cgroup.procs" "$GROUP/cgroup.subtree_control" "$GROUP/cgroup.threads"
+        echo $$ >"$GROUP/cgroup.procs"
+        export CSHELL_RUN="$FOLDER/state/run" CSHELL_ROOT="$FOLDER/state/root"
+        exec setpriv --reuid 4242 --regid 4242 --clear-groups "$FOLDER/cshell" "$FOLDER/script.rhai"
+    "#;
+    #[expect(clippy::disallowed_methods, reason = "another user runs the program under test")]
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", enter])
+        .env("FOLDER", folder.path())
+        .env("GROUP", &group.0)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&output.stderr), "");
+    let expected = "[4242, true, true]\nSIGKILL\n[]\nunsupported\n";
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), (expected, Some(0)));
+    assert_eq!(
+        std::fs::read_dir(&group.0).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(),
+        0
+    );
+}
+
 /// A group of somebody else, which goes with the test.
 struct Foreign(PathBuf);
 
@@ -114,5 +174,9 @@ fn a_read_only_mount_is_named_with_its_fix() {
     let run = cshell(["-c", &code]).env("CSHELL", env!("CARGO_BIN_EXE_cshell")).output();
     assert_eq!(run.ended, Ended::Exit(0), "{}", run.stderr);
     assert!(run.stdout.contains("permission_denied\n"), "{}", run.stdout);
-    assert!(run.stdout.contains("mounted read-only here: mount -o remount,rw"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("mounted read-only here: `mount -o remount,bind,rw /sys/fs/cgroup"),
+        "{}",
+        run.stdout
+    );
 }

@@ -24,11 +24,11 @@ fn as_it_is(name: &str) {
     ends(&run.stdout, &run.stderr, run.ended);
 }
 
-/// Without the version 2 tree, in a mount namespace of its own.
+/// In a mount namespace of its own, after this.
 #[track_caller]
-fn version_1(name: &str) {
+fn seen_after(prepare: &str, name: &str) {
     let code = format!(
-        "let r = proc::exec(\"set -e; if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; ! grep -q cgroup2 /proc/mounts; exec $CSHELL {}\", \
+        "let r = proc::exec(\"set -e; {prepare}; exec $CSHELL {}\", \
          #{{ ns: [\"mount\"], check: false }}); print(r.stdout); sys::log(r.stderr); exit(r.code);",
         script(name).display()
     );
@@ -36,10 +36,47 @@ fn version_1(name: &str) {
     ends(run.stdout.trim_end(), run.stderr.trim_end(), run.ended);
 }
 
+/// Without the version 2 tree.
+#[track_caller]
+fn version_1(name: &str) {
+    seen_after(
+        "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; ! grep -q cgroup2 /proc/mounts",
+        name,
+    );
+}
+
+/// Without the list of version 1, devices are asked of a program in the version 2 tree.
+#[test]
+fn devices_by_a_program() {
+    seen_after("if mountpoint -q /sys/fs/cgroup/devices; then umount /sys/fs/cgroup/devices; fi", "devices");
+}
+
+/// As an ordinary user, in groups that root has delegated to it.
+#[track_caller]
+fn delegated(name: &str) {
+    let text = std::fs::read_to_string(script(name)).expect("a script of this folder");
+    let run = cshell(["script.rhai"]).file("script.rhai", text).by_user().delegated();
+    if name == "probe" {
+        // All but the last part: rules for devices are root's alone, as in the script on them.
+        assert!(run.stdout.contains("ok memory, pids, cpu and cpuset bite"), "{}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("devices"), "{}", run.stderr);
+        return;
+    }
+    if name == "devices" {
+        assert!(run.stderr.contains("/sys/fs/cgroup/devices"), "{}", run.stderr);
+        assert_eq!(run.ended, Ended::Exit(3));
+        return;
+    }
+    ends(run.stdout.trim_end(), run.stderr.trim_end(), run.ended);
+}
+
 macro_rules! scripts {
     ($($name:ident)*) => {
         mod as_it_is {
             $(#[test] fn $name() { super::as_it_is(stringify!($name)); })*
+        }
+        mod delegated {
+            $(#[test] fn $name() { super::delegated(stringify!($name)); })*
         }
         mod version_1 {
             $(#[test] fn $name() { super::version_1(stringify!($name)); })*
@@ -57,4 +94,4 @@ macro_rules! scripts {
         }
     };
 }
-scripts!(basic beside bite limits tree freeze events probe refused);
+scripts!(basic beside bite devices limits tree freeze events hooks probe refused);

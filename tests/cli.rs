@@ -170,7 +170,7 @@ fn doc_shows_modules_and_functions() {
             "
             sys::sleep(duration)
 
-                Waits. A signal ends the wait and the script.
+                Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
 
                 duration: a duration (a text such as \"250ms\" or \"1m30s\")
             ",

@@ -501,19 +501,21 @@ fn a_page_is_fetched_over_a_veth_from_both_sides() {
         let inner = EndSpec { name: Some("eth1".into()), ..with_v6(&a, "10.8.0.1/24", "fd08::1/64") };
         net::veth(&session, pair(inner, with_v6(&b, "10.8.0.2/24", "fd08::2/64"))).unwrap();
         let port = serve(&a, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
-        net::wait_port(None, "10.9.0.2", port, second).unwrap();
-        let page = net::http_get(None, &format!("http://10.9.0.2:{port}/page"), &options).unwrap();
+        net::wait_port(&session, None, "10.9.0.2", port, second).unwrap();
+        let page = net::http_get(&session, None, &format!("http://10.9.0.2:{port}/page"), &options).unwrap();
         assert_eq!((page.status, page.body.as_slice()), (200, &b"hello"[..]));
         // From another namespace, and from the same one by its loopback.
-        let page = net::http_get(Some(&b), &format!("http://10.8.0.1:{port}/page"), &options).unwrap();
+        let page =
+            net::http_get(&session, Some(&b), &format!("http://10.8.0.1:{port}/page"), &options).unwrap();
         assert_eq!(page.body, b"hello");
-        let page = net::http_get(Some(&a), &format!("http://localhost:{port}/page"), &options).unwrap();
+        let page =
+            net::http_get(&session, Some(&a), &format!("http://localhost:{port}/page"), &options).unwrap();
         assert_eq!(page.body, b"hello");
         // From here no route leads to the second network.
-        let error = net::http_get(None, &format!("http://10.8.0.1:{port}/page"), &options);
+        let error = net::http_get(&session, None, &format!("http://10.8.0.1:{port}/page"), &options);
         fails(error, ErrorKind::NotFound, "ENETUNREACH");
         fails(
-            net::wait_port(Some(&b), "fd08::1", 1, Duration::from_millis(30)),
+            net::wait_port(&session, Some(&b), "fd08::1", 1, Duration::from_millis(30)),
             ErrorKind::Timeout,
             "ECONNREFUSED",
         );
@@ -523,27 +525,32 @@ fn a_page_is_fetched_over_a_veth_from_both_sides() {
 
 #[test]
 fn a_server_that_is_silent_or_away_is_a_clear_error_in_time() {
-    on_a_host(|_| {
+    on_a_host(|dirs| {
+        let session = Session::new(dirs.clone()).unwrap();
         ip("link set lo up");
         let host = Netns::new("test", nsfd::open(0, "net").unwrap(), "host").unwrap();
         let port = serve(&host, "");
         let options = HttpOptions { timeout: Duration::from_millis(50), ..HttpOptions::default() };
         let started = Instant::now();
-        let silent = net::http_get(None, &format!("http://127.0.0.1:{port}/page"), &options);
+        let silent = net::http_get(&session, None, &format!("http://127.0.0.1:{port}/page"), &options);
         fails(silent, ErrorKind::Timeout, "no complete answer within 50ms");
         assert!(started.elapsed() >= Duration::from_millis(50));
         fails(
-            net::http_get(None, "http://127.0.0.1:1/", &options),
+            net::http_get(&session, None, "http://127.0.0.1:1/", &options),
             ErrorKind::NotFound,
             "nothing listens there",
         );
         let error = fails(
-            net::wait_port(None, "127.0.0.1", 1, Duration::from_millis(50)),
+            net::wait_port(&session, None, "127.0.0.1", 1, Duration::from_millis(50)),
             ErrorKind::Timeout,
             "net::wait_port 127.0.0.1:1: no connection within 50ms",
         );
         assert!(error.chain()[0].ends_with("ECONNREFUSED (Connection refused)"), "{error:?}");
-        fails(net::wait_port(None, "127.0.0.1", 0, Duration::ZERO), ErrorKind::InvalidArgument, "65535");
-        fails(net::http_get(None, "https://127.0.0.1/", &options), ErrorKind::Unsupported, "https");
+        fails(
+            net::wait_port(&session, None, "127.0.0.1", 0, Duration::ZERO),
+            ErrorKind::InvalidArgument,
+            "65535",
+        );
+        fails(net::http_get(&session, None, "https://127.0.0.1/", &options), ErrorKind::Unsupported, "https");
     });
 }

@@ -3,6 +3,8 @@
 use cshell::error::ErrorKind;
 use cshell::runtime::cancel;
 use cshell::runtime::net::{self, HttpOptions};
+use cshell::runtime::session::Session;
+use cshell::runtime::state::StateDirs;
 use nix::sys::signal::{Signal, kill};
 use std::io::Read;
 use std::net::TcpListener;
@@ -11,6 +13,7 @@ use std::time::Duration;
 #[test]
 fn a_signal_stops_a_fetch_and_a_wait() {
     cancel::install().unwrap();
+    let session = Session::new(StateDirs::from_env()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
@@ -22,10 +25,10 @@ fn a_signal_stops_a_fetch_and_a_wait() {
         stream
     });
     let options = HttpOptions { timeout: Duration::from_secs(60), ..HttpOptions::default() };
-    let error = net::http_get(None, &format!("http://127.0.0.1:{port}/"), &options).unwrap_err();
+    let error = net::http_get(&session, None, &format!("http://127.0.0.1:{port}/"), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error:?}");
     assert!(error.to_string().contains("SIGINT"), "{error:?}");
     drop(server.join().unwrap());
-    let error = net::wait_port(None, "127.0.0.1", 1, Duration::from_secs(60)).unwrap_err();
+    let error = net::wait_port(&session, None, "127.0.0.1", 1, Duration::from_secs(60)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error:?}");
 }

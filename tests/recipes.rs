@@ -44,6 +44,36 @@ fn each_recipe_ends_as_its_header_says() {
     }
 }
 
+/// What an ordinary user sees of a recipe: its end, or, of one that makes groups where none is delegated, what mends that.
+#[test]
+fn each_recipe_works_for_an_ordinary_user() {
+    for path in recipes() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let needs = header(&text, "needs").unwrap();
+        assert!(
+            !needs.split([',', ';']).any(|need| need.trim() == "root"),
+            "{path:?} needs no root: {needs}"
+        );
+        let recipe = || cshell(["recipe.rhai"]).file("recipe.rhai", &text);
+        let run = recipe().by_user().output();
+        if needs.contains("controller") || needs.contains("version 2 tree") {
+            assert_eq!(run.ended, Ended::Exit(3), "{path:?}: {}", run.stderr);
+            assert!(run.stderr.contains("Delegate=yes"), "{path:?}: {}", run.stderr);
+            let run = recipe().by_user().delegated();
+            assert_eq!(run.ended, Ended::Exit(0), "{path:?}: {}", run.stderr);
+            assert!(
+                run.stdout.lines().any(|line| Some(line) == header(&text, "expect")),
+                "{path:?}: {}",
+                run.stdout
+            );
+            continue;
+        }
+        assert_eq!(run.ended, Ended::Exit(0), "{path:?}: {}", run.stderr);
+        assert_eq!(run.stdout.lines().last(), header(&text, "expect"), "{path:?}: {}", run.stdout);
+        assert_eq!(run.stderr, "", "{path:?}");
+    }
+}
+
 /// The recipe of the README's first command works with whatever can serve a folder: here one after the other is hidden.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a mount namespace in which a program is missing")]

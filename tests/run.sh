@@ -12,7 +12,7 @@ missing=""
 need() { # need COMMAND PACKAGE
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
-need cc gcc
+need cc "gcc libc6-dev"
 need ip iproute2
 need findmnt util-linux
 need ps procps
@@ -24,6 +24,13 @@ need qemu-system-x86_64 qemu-system-x86
 need modprobe kmod
 need strip binutils
 need xz xz-utils
+need apparmor_parser apparmor
+need capsh libcap2-bin
+need setpriv util-linux
+need newuidmap uidmap
+need fuse-overlayfs fuse-overlayfs
+need pasta passt
+need slirp4netns slirp4netns
 # Their files boot in the virtual machine; they need not run here.
 need systemd-run systemd
 need dbus-daemon dbus-daemon

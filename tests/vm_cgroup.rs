@@ -42,20 +42,28 @@ fn complaint(outcome: &Outcome, last: &str) -> Option<String> {
 fn run(title: &str, machine: fn(&str) -> Vm, mode: &str, driver: &str) {
     let mut paths = scripts("tests/rhai/cgroup");
     paths.extend(scripts("scripts"));
+    paths.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm/io.rhai"));
     paths.retain(|path| !path.ends_with(WITHOUT));
     let mut vm = machine(title)
         .modules(&["overlay", "veth", "bridge"])
+        .disk(64)
+        .seconds(400)
         // The first run makes the state folders, which stay.
         .prepare("cshell -c 'cgroup::limit(#{ pids: 9 }); image::list();'")
-        .job("mode", "cshell -c 'let i = cgroup::info(); print(i.mode); print(i.driver)'");
+        .job("mode", "cshell -c 'let i = cgroup::info(); print(i.mode); print(i.driver)'")
+        .job("doctor", "cshell doctor");
     for path in &paths {
         let name = path.file_name().unwrap().to_str().unwrap();
         vm = vm.file(&format!("/work/{name}"), path).job(name, &format!("cd /work; cshell {name}"));
     }
     let Some(outcomes) = vm.run() else { return };
-    assert_eq!(outcomes.len(), paths.len() + 1);
+    assert_eq!(outcomes.len(), paths.len() + 2);
     assert_eq!(outcomes[0].stdout, format!("{mode}\n{driver}\n"), "{:#?}", outcomes[0]);
-    let complaints: Vec<String> = outcomes[1..]
+    let doctor = &outcomes[1];
+    assert_eq!((doctor.status, &doctor.left), (0, &Vec::new()), "{doctor:#?}");
+    let told = [mode, driver].into_iter().all(|name| doctor.stdout.contains(&format!(" {name}: ")));
+    assert!(told, "{doctor:#?}");
+    let complaints: Vec<String> = outcomes[2..]
         .iter()
         .zip(&paths)
         .filter_map(|(outcome, path)| complaint(outcome, &last_line(path)))
@@ -82,4 +90,101 @@ fn scripts_pass_in_a_scope_on_version_2() {
 fn scripts_pass_in_a_scope_on_both_versions() {
     let machine = |title: &str| Vm::new(title, Mode::Hybrid).systemd();
     run("scripts on systemd's version 1", machine, "hybrid", "systemd");
+}
+
+/// Makes the group `/sys/fs/cgroup/mine` with the controllers of the machine, runs `job` in it, and takes all of that back.
+fn in_a_group(job: &str) -> String {
+    format!(
+        "
+        export CSHELL_RUN=/tmp/mine/run CSHELL_ROOT=/tmp/mine/root
+        root=/sys/fs/cgroup mine=/sys/fs/cgroup/mine
+        mkdir -p /tmp/mine $mine
+        chown 1000:1000 /tmp/mine
+        echo '+cpu +memory +pids' >$root/cgroup.subtree_control
+        echo $$ >$mine/cgroup.procs
+        {job}
+        code=$?
+        cat $mine/cgroup.subtree_control >&2
+        find $mine -mindepth 1 -type d >&2
+        grep -qx 0::/mine /proc/self/cgroup || cat /proc/self/cgroup >&2
+        echo $$ >$root/cgroup.procs
+        rmdir $mine
+        rm -r /tmp/mine
+        echo '-cpu -memory -pids' >$root/cgroup.subtree_control
+        exit $code
+        "
+    )
+}
+
+/// A limit that has to be refused: the error's kind, path and hint.
+const REFUSED: &str = "try { cgroup::limit(#{ pids: 5 }); print(`limited`); } catch (e) { print(e.kind); print(e.path); print(e.hint); }";
+/// A limit that has to be set, and where another process is then.
+const INSIDE: &str = "print(cgroup::limit(#{ pids: 3, memory: `4MiB` }).path); print(proc::exec(`cat /proc/self/cgroup`).stdout);";
+/// The files of a group that are handed over when it is delegated.
+const HAND_OVER: &str =
+    "chown 1000 $mine $mine/cgroup.procs $mine/cgroup.subtree_control $mine/cgroup.threads";
+/// A container of which `mine` is the root.
+const CONTAINER: &str = "/bin/unshare -C -m sh -c '
+    umount /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; cshell /work/inside.rhai'";
+
+/// A group that is kept has its limit still when the session has ended.
+const KEPT: &str = "
+    export CSHELL_RUN=/tmp/kept/run CSHELL_ROOT=/tmp/kept/root
+    group=$(cshell -c 'let g = cgroup::limit(#{ pids: 9 }); g.keep(); print(g.path);')
+    cat $group/pids.max
+    cshell gc --kept >/dev/null
+    rm -r /tmp/kept
+    echo -pids >/sys/fs/cgroup/cgroup.subtree_control";
+
+fn delegation() -> Vm {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm/delegated.rhai");
+    let refused = "su user -c 'cshell /work/refused.rhai'";
+    Vm::new("delegation on version 2", Mode::V2)
+        .program("/usr/bin/unshare")
+        .file("/work/delegated.rhai", &script)
+        .text("/work/refused.rhai", REFUSED)
+        .text("/work/inside.rhai", INSIDE)
+        .prepare("echo user:x:1000:1000::/tmp:/bin/sh >>/etc/passwd; echo user:x:1000: >>/etc/group")
+        .job("not ours", &in_a_group("cshell /work/refused.rhai"))
+        .job("not delegated", &in_a_group(refused))
+        .job("half delegated", &in_a_group(&format!("chown 1000 $mine; {refused}")))
+        .job("delegated", &in_a_group(&format!("{HAND_OVER}; su user -c 'cshell /work/delegated.rhai'")))
+        .job("container", &in_a_group(CONTAINER))
+        .job("kept", KEPT)
+}
+
+/// What a group with processes of its own can do, and whose it has to be for that.
+#[test]
+fn groups_with_processes_of_their_own_on_version_2() {
+    let Some(outcomes) = delegation().run() else { return };
+    let [not_ours, not_delegated, half, delegated, container, kept] = &outcomes[..] else {
+        panic!("{outcomes:#?}")
+    };
+    for outcome in &outcomes {
+        // Nothing is left, and the group is as it was: no controllers for groups below it, no groups, the job in it.
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{outcome:#?}");
+        assert_eq!(outcome.left, Vec::<String>::new(), "{outcome:#?}");
+    }
+    let says = |outcome: &Outcome, kind: &str, path: &str, hints: &[&str]| {
+        let lines: Vec<&str> = outcome.stdout.lines().collect();
+        assert_eq!(lines[..2], [kind, path], "{outcome:#?}");
+        assert!(hints.iter().all(|hint| lines[2].contains(hint)), "{outcome:#?}");
+    };
+    let group = "/sys/fs/cgroup/mine";
+    says(
+        not_ours,
+        "busy",
+        group,
+        &["systemd-run --scope -p Delegate=yes cshell", "mkdir /sys/fs/cgroup/mine/leaf"],
+    );
+    let user = ["systemd-run --user --scope -p Delegate=yes", "chown 1000 /sys/fs/cgroup/mine/user-1000 "];
+    says(not_delegated, "permission_denied", &format!("{group}/cgroup.subtree_control"), &user);
+    says(half, "permission_denied", &format!("{group}/cgroup.subtree_control"), &user);
+    assert_eq!(delegated.stdout, "done\n");
+    assert_eq!(kept.stdout, "9\n");
+    let lines: Vec<&str> = container.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("/sys/fs/cgroup/cshell-") && lines[1].starts_with("0::/cshell-"),
+        "{lines:?}"
+    );
 }

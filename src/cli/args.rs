@@ -3,6 +3,7 @@
 //! The first word that is no option decides: a script, when it ends in `.rhai`, has a `/` or is an existing file;
 //! a command otherwise. Everything after a script belongs to the script, untouched.
 
+use crate::cli::doctor::Format;
 use crate::cli::render;
 use crate::runtime::gc;
 use crate::script::options::did_you_mean;
@@ -23,6 +24,10 @@ pub(super) enum Plan {
     Gc(gc::Options),
     /// Show the documentation of the natives.
     Doc(Option<String>),
+    /// Explain what a process may do.
+    Audit { process: String, format: Format },
+    /// Say what this host lets the program do.
+    Doctor(Format),
     /// Only write a text: help, version.
     Say(String),
 }
@@ -87,10 +92,25 @@ enum Command {
         #[arg(long)]
         kept: bool,
     },
+    /// Explain what a process may do, whoever started it: capabilities, namespaces, system calls, mounts
+    Audit {
+        /// The process id
+        #[arg(value_name = "PID")]
+        process: String,
+        /// How it is written
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Show the functions of the language
     Doc {
         /// A module (net) or a function (net::veth); without it, the list of modules
         name: Option<String>,
+    },
+    /// Say what this host lets the program do, and how to mend what it does not
+    Doctor {
+        /// How to say it
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
     },
 }
 
@@ -138,7 +158,9 @@ fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
     match parse(&words).map(|cli| cli.command) {
         Ok(Some(Command::Check { files })) => Ok(Plan::Check(files)),
         Ok(Some(Command::Gc { dry_run, kept })) => Ok(Plan::Gc(gc::Options { dry_run, kept })),
+        Ok(Some(Command::Audit { process, format })) => Ok(Plan::Audit { process, format }),
         Ok(Some(Command::Doc { name })) => Ok(Plan::Doc(name)),
+        Ok(Some(Command::Doctor { format })) => Ok(Plan::Doctor(format)),
         Ok(None) => Err(usage(format!("there is no command `{name}`"))),
         Err(done) => done,
     }

@@ -3,6 +3,7 @@
 use crate::cli::{complain, render, say};
 use crate::runtime::gc::{self, Found, Options};
 use crate::runtime::image::{self, Pruned};
+use crate::runtime::rootless;
 use crate::runtime::state::StateDirs;
 use crate::runtime::units::show_bytes;
 use crate::script::report::{EXIT_SCRIPT, Report, full_text};
@@ -10,6 +11,9 @@ use std::fmt::Write;
 
 /// Collects, and tells what was done: a line for each object. The code is 1 when something could not be taken back.
 pub(super) fn gc(options: Options) -> u8 {
+    // The files of an ordinary user's containers may belong to its subordinate ids. Where no namespace can be had, what
+    // can be reclaimed without is reclaimed, and the rest is said.
+    let _ = rootless::enter();
     let dirs = StateDirs::from_env();
     let done = gc::collect(&dirs, options).and_then(|found| {
         // What a killed commit had moved into the store already: no image names it.

@@ -9,7 +9,7 @@
 //! | 0 | all went well |
 //! | 1 | the script failed, or what it made could not be taken back |
 //! | 2 | wrong use of the command line, or a script that does not parse |
-//! | 3 | the host cannot: an uncaught error of kind `permission_denied` or `unsupported` |
+//! | 3 | the host cannot: an uncaught error of kind `permission_denied` or `unsupported`, or what `doctor` misses |
 //! | 101 | a bug of this program |
 //! | 125, 126, 127 | a contained command could not be started, run, found |
 //! | n | the script called `exit(n)` |
@@ -18,8 +18,10 @@
 //! standard output that went away ends it the same way, by SIGPIPE.
 
 mod args;
+mod audit;
 mod check;
 mod doc;
+mod doctor;
 mod gc;
 mod render;
 mod run;
@@ -40,6 +42,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(Plan::Check(files)) => check::check(&files),
         Ok(Plan::Gc(options)) => gc::gc(options),
         Ok(Plan::Doc(name)) => doc::doc(name.as_deref()),
+        Ok(Plan::Audit { process, format }) => audit::audit(&process, format),
+        Ok(Plan::Doctor(format)) => doctor::doctor(format),
         Ok(Plan::Say(text)) => say(&text),
         Err(text) => {
             complain(&text);

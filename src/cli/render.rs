@@ -90,7 +90,7 @@ fn at(place: &Place) -> String {
     }
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.replace('\n', "\\n")
 }
 

@@ -4,6 +4,7 @@ use crate::cli::args::{Program, TraceTo};
 use crate::cli::{complain, render, trace};
 use crate::error::{Error, Result};
 use crate::runtime::cancel;
+use crate::runtime::rootless;
 use crate::runtime::session::Session;
 use crate::runtime::state::StateDirs;
 use crate::runtime::trace::Sink;
@@ -24,6 +25,12 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
         Ok(loaded) => loaded,
         Err(error) => return fail_early(&error),
     };
+    // While there is one thread, and before anything is opened or made.
+    if let Err(error) = rootless::enter() {
+        let report = Report::of_error(&error);
+        complain(&render::render(&report, &|_| None));
+        return report.exit_code;
+    }
     let shell = match open(&name, args, trace) {
         Ok(shell) => shell,
         Err(error) => return fail_early(&error),
@@ -68,6 +75,7 @@ fn open(name: &str, args: Vec<OsString>, trace: Option<&TraceTo>) -> Result<Rc<S
             TraceTo::File(path) => Box::new(trace::Json::create(path)?),
         };
         session = session.traced(sink);
+        rootless::tell(&session)?;
     }
     Ok(Shell::new(Rc::new(session), name, args))
 }

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ledger::{Entry, Ledger};
-use crate::runtime::state::StateDirs;
+use crate::runtime::state::{StateDirs, verify};
 use crate::runtime::undo;
 use crate::sys;
 use std::fs::File;
@@ -62,6 +62,8 @@ fn homes(dirs: &StateDirs) -> Result<Vec<PathBuf>> {
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.context(OP, format!("cannot read {}", dirs.run.display()))?,
     };
+    // A ledger is followed to the letter: never one that somebody else wrote.
+    verify(&dirs.run)?;
     let mut homes = Vec::new();
     for entry in entries {
         let entry = entry.context(OP, format!("cannot read {}", dirs.run.display()))?;
@@ -130,6 +132,7 @@ fn reclaim(home: &Path, options: Options) -> Result<Found> {
         entries.retain(|entry| !entry.kept);
     }
     entries.reverse();
+    entries.sort_by_key(|entry| entry.object.is_undone_last());
     let mut report = Found { session, entries, errors: Vec::new() };
     if options.dry_run {
         return Ok(report);

@@ -1,11 +1,13 @@
 //! The ledger: the file that says what a session has made, so that another program can take it back.
 //!
 //! One JSON line an event, written with one `write`, on a memory file system and without fsync: it has to
-//! survive the program, not the machine. A line of intent goes before the system call and a line of identity after it.
+//! survive the program, not the machine. A line of intent goes before the system call and a line of identity after it;
+//! what would leave nothing to take back is not written.
 
 use crate::error::{Result, SysContext};
 use crate::runtime::object::Object;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -47,6 +49,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Ledger {
     file: File,
+    /// The intents of steps that would leave nothing: written once they say that they made something.
+    unwritten: BTreeMap<u64, Line>,
 }
 
 impl Ledger {
@@ -60,7 +64,7 @@ impl Ledger {
             .append(true)
             .open(path)
             .context(OP, format!("cannot create the ledger {}", path.display()))?;
-        Ok(Self { file })
+        Ok(Self { file, unwritten: BTreeMap::new() })
     }
 
     /// Opens the file at `path` to write further lines.
@@ -72,7 +76,7 @@ impl Ledger {
             .append(true)
             .open(path)
             .context(OP, format!("cannot open the ledger {}", path.display()))?;
-        Ok(Self { file })
+        Ok(Self { file, unwritten: BTreeMap::new() })
     }
 
     /// Writes that step `n` is about to act.
@@ -80,13 +84,18 @@ impl Ledger {
     /// # Errors
     /// When the line cannot be written.
     pub fn intent(&mut self, n: u64, op: &str, text: &str, at: Option<&str>, object: &Object) -> Result<()> {
-        self.write(&Line::Intent {
+        let line = Line::Intent {
             n,
             op: op.into(),
             text: text.into(),
             at: at.map(Into::into),
             object: object.clone(),
-        })
+        };
+        if *object == Object::Nothing {
+            self.unwritten.insert(n, line);
+            return Ok(());
+        }
+        self.write(&line)
     }
 
     /// Writes what step `n` has made so far.
@@ -94,6 +103,9 @@ impl Ledger {
     /// # Errors
     /// When the line cannot be written.
     pub fn made(&mut self, n: u64, object: &Object) -> Result<()> {
+        if let Some(intent) = self.unwritten.remove(&n) {
+            self.write(&intent)?;
+        }
         self.write(&Line::Made { n, object: object.clone() })
     }
 
@@ -102,6 +114,9 @@ impl Ledger {
     /// # Errors
     /// When the line cannot be written.
     pub fn undone(&mut self, n: u64) -> Result<()> {
+        if self.unwritten.remove(&n).is_some() {
+            return Ok(());
+        }
         self.write(&Line::Undone { n })
     }
 
@@ -110,6 +125,9 @@ impl Ledger {
     /// # Errors
     /// When the line cannot be written.
     pub fn kept(&mut self, n: u64) -> Result<()> {
+        if self.unwritten.remove(&n).is_some() {
+            return Ok(());
+        }
         self.write(&Line::Kept { n })
     }
 
@@ -154,6 +172,23 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_that_leaves_nothing_is_written_once_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger");
+        let mut ledger = Ledger::create(&path).unwrap();
+        for n in 1..=3 {
+            ledger.intent(n, "cgroup::limit", "limit", None, &Object::Nothing).unwrap();
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        let process = Object::Process { pid: Some(7), start_time: Some(9) };
+        ledger.made(2, &process).unwrap();
+        ledger.undone(3).unwrap();
+        let entries = Ledger::load(&path).unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!((entries[0].n, &entries[0].object), (2, &process));
+    }
 
     #[test]
     fn a_torn_line_and_an_undone_step_are_left_out() {

@@ -3,16 +3,21 @@
 //! Everything a script can do, a Rust program can do: open a [`session::Session`], call the functions of the modules
 //! with it, and close it. What they made is then gone, in reverse order.
 
+pub mod attend;
 pub mod cancel;
 pub mod cgroup;
+pub mod doctor;
 pub mod fs;
 pub mod gc;
+pub mod handle;
 pub mod image;
 pub mod ledger;
 pub mod net;
 pub mod ns;
 pub mod object;
 pub mod proc;
+pub mod rootless;
+pub mod security;
 pub mod session;
 pub mod start;
 pub mod state;

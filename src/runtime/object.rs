@@ -61,6 +61,8 @@ pub enum Object {
         names: Vec<String>,
         /// The group below it that its processes were moved to, if they were in the way.
         leaf: Option<PathBuf>,
+        /// The session's token, which the names of its own groups there bear.
+        token: String,
     },
     /// A transient unit of systemd's. Undone by stopping it, which kills what is in it.
     Unit {
@@ -122,6 +124,13 @@ impl fmt::Display for Object {
 }
 
 impl Object {
+    /// Whether it is taken back after all others of its session, in whatever order they came: groups that have the
+    /// controllers must be gone.
+    #[must_use]
+    pub fn is_undone_last(&self) -> bool {
+        matches!(self, Self::Controllers { .. })
+    }
+
     /// How it is taken back, in words for the trace.
     #[must_use]
     pub fn undo_text(&self) -> String {

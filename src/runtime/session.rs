@@ -6,6 +6,7 @@
 //! [`Handle`]s: cheap to copy by id, owned here.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::handle::Slot;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::object::Object;
 use crate::runtime::state::{StateDirs, make_private, token};
@@ -20,28 +21,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
+pub use crate::runtime::handle::{Handle, HandleId, Live};
+
 const OP: &str = "session";
 
 /// The number of a step in its session, from 1.
 pub type StepId = u64;
-
-/// The number of a handle in its session, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HandleId(u64);
-
-impl HandleId {
-    /// The number.
-    #[must_use]
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for HandleId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// What a step is about to do.
 #[derive(Debug)]
@@ -85,46 +70,6 @@ impl Progress<'_> {
     }
 }
 
-/// A thing that users hold: a namespace set, a group, an overlay, a link, a process.
-pub trait Handle: Any + std::fmt::Debug {
-    /// Its kind as users see it, such as `Overlay`.
-    fn kind(&self) -> &'static str;
-    /// Its name: chosen by the user, or a path or number that says which one it is.
-    fn name(&self) -> String;
-    /// Live facts in one line, for the prompt.
-    fn line(&self) -> String;
-    /// All facts.
-    fn inspect(&self) -> serde_json::Value;
-    /// Why it cannot be kept beyond the session, if it cannot.
-    fn keep_refusal(&self) -> Option<&'static str> {
-        None
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    /// The thing, until it is closed: what it holds open goes with it.
-    handle: Option<Rc<dyn Handle>>,
-    kind: &'static str,
-    name: String,
-    steps: Vec<StepId>,
-    made_at: Option<String>,
-    closed_at: Option<String>,
-}
-
-/// A live object, as listed for users.
-#[derive(Debug, Clone)]
-pub struct Live {
-    /// The handle's id.
-    pub id: HandleId,
-    /// Its kind.
-    pub kind: &'static str,
-    /// One line of facts.
-    pub line: String,
-    /// The script line that made it.
-    pub at: Option<String>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -156,9 +101,9 @@ pub struct Session {
     sink: Option<Box<dyn Sink>>,
     home: RefCell<Option<Home>>,
     steps: RefCell<Vec<Step>>,
-    handles: RefCell<BTreeMap<HandleId, Slot>>,
+    pub(super) handles: RefCell<BTreeMap<HandleId, Slot>>,
     next_handle: Cell<u64>,
-    at: RefCell<Option<String>>,
+    pub(super) at: RefCell<Option<String>>,
     facts: RefCell<BTreeMap<&'static str, Rc<dyn Any>>>,
     closed: Cell<bool>,
 }
@@ -376,7 +321,7 @@ impl Session {
         error.also(failed)
     }
 
-    fn undo_step(&self, n: StepId) -> Result<()> {
+    pub(super) fn undo_step(&self, n: StepId) -> Result<()> {
         let (op, object) = {
             let mut steps = self.steps.borrow_mut();
             let Some(step) = find_step(&mut steps, n).filter(|step| step.state == State::Open) else {
@@ -406,139 +351,13 @@ impl Session {
         self.with_ledger(|ledger| ledger.undone(n))
     }
 
-    /// Hands a thing over to users. Its steps, in order, are undone in reverse when it is closed.
-    pub fn adopt<T: Handle>(&self, handle: T, steps: Vec<StepId>) -> (HandleId, Rc<T>) {
-        let id = HandleId(self.serial());
-        let handle = Rc::new(handle);
-        let slot = Slot {
-            kind: handle.kind(),
-            name: handle.name(),
-            handle: Some(handle.clone()),
-            steps,
-            made_at: self.at.borrow().clone(),
-            closed_at: None,
-        };
-        self.handles.borrow_mut().insert(id, slot);
-        (id, handle)
-    }
-
-    /// Takes a thing back from users, and returns its steps: for what becomes a part of something else.
-    pub fn disown(&self, id: HandleId) -> Vec<StepId> {
-        self.handles.borrow_mut().remove(&id).map(|slot| slot.steps).unwrap_or_default()
-    }
-
-    /// Adds a step to those of a handle: undone first when it is closed.
-    pub fn add_step(&self, id: HandleId, step: StepId) {
-        if let Some(slot) = self.handles.borrow_mut().get_mut(&id) {
-            slot.steps.push(step);
-        }
-    }
-
-    /// The thing behind a handle, when it is open and of type `T`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] with the line that closed it; [`ErrorKind::Internal`] for a wrong type.
-    pub fn handle<T: Handle>(&self, id: HandleId, op: &'static str) -> Result<Rc<T>> {
-        let handle = self.any_handle(id, op)?;
-        let any: Rc<dyn Any> = handle;
-        any.downcast::<T>()
-            .map_err(|_| Error::new(ErrorKind::Internal, op, format!("handle {id} has another type")))
-    }
-
-    /// The thing behind a handle, whatever its type, when it is open.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] with the line that closed it.
-    pub fn any_handle(&self, id: HandleId, op: &'static str) -> Result<Rc<dyn Handle>> {
-        let handles = self.handles.borrow();
-        let Some(slot) = handles.get(&id) else {
-            return Err(Error::new(ErrorKind::Internal, op, format!("there is no handle {id}")));
-        };
-        if let Some(handle) = &slot.handle {
-            return Ok(handle.clone());
-        }
-        let place = slot.closed_at.as_ref().map_or_else(String::new, |at| format!(" at {at}"));
-        Err(Error::new(ErrorKind::Closed, op, format!("it was closed{place}"))
-            .subject(format!("{} {}", slot.kind, slot.name)))
-    }
-
-    /// The thing behind a handle, if it is open.
-    #[must_use]
-    pub fn peek_handle(&self, id: HandleId) -> Option<Rc<dyn Handle>> {
-        self.handles.borrow().get(&id).and_then(|slot| slot.handle.clone())
-    }
-
-    /// The name of a thing, also after it was closed.
-    #[must_use]
-    pub fn name_of(&self, id: HandleId) -> String {
-        let handles = self.handles.borrow();
-        let Some(slot) = handles.get(&id) else { return String::new() };
-        slot.handle.as_ref().map_or_else(|| slot.name.clone(), |handle| handle.name())
-    }
-
-    /// Whether a handle is open.
-    #[must_use]
-    pub fn is_open(&self, id: HandleId) -> bool {
-        self.handles.borrow().get(&id).is_some_and(|slot| slot.handle.is_some())
-    }
-
-    /// Undoes what a handle stands for. Closing twice is fine.
-    ///
-    /// # Errors
-    /// The first step that could not be undone; the handle stays open then.
-    pub fn close_handle(&self, id: HandleId) -> Result<()> {
-        let steps = match self.handles.borrow().get(&id) {
-            Some(slot) if slot.handle.is_some() => slot.steps.clone(),
-            _ => return Ok(()),
-        };
-        for n in steps.into_iter().rev() {
-            self.undo_step(n)?;
-        }
-        self.mark_closed(id);
-        Ok(())
-    }
-
-    /// Marks a handle as closed without undoing anything: for a process that has ended.
-    pub fn mark_closed(&self, id: HandleId) {
-        if let Some(slot) = self.handles.borrow_mut().get_mut(&id) {
-            let handle = slot.handle.take();
-            slot.name = handle.map_or_else(|| std::mem::take(&mut slot.name), |handle| handle.name());
-            slot.closed_at = self.at.borrow().clone();
-        }
-    }
-
-    /// Hands the objects of a handle over: they outlive the session, until `cshell gc --kept` or `cshell rm`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unsupported`] for what cannot outlive the program, with the reason.
-    pub fn keep(&self, id: HandleId) -> Result<()> {
-        const KEEP: &str = "keep";
-        let handle = self.any_handle(id, KEEP)?;
-        if let Some(reason) = handle.keep_refusal() {
-            return Err(Error::new(ErrorKind::Unsupported, KEEP, reason).subject(handle.name()));
-        }
-        let steps = self.handles.borrow().get(&id).map(|slot| slot.steps.clone()).unwrap_or_default();
-        for n in steps {
-            self.with_ledger(|ledger| ledger.kept(n))?;
-            if let Some(step) = self.steps.borrow_mut().iter_mut().find(|step| step.n == n) {
-                step.state = State::Kept;
-            }
+    /// Has a step outlive the session.
+    pub(super) fn keep_step(&self, n: StepId) -> Result<()> {
+        self.with_ledger(|ledger| ledger.kept(n))?;
+        if let Some(step) = find_step(&mut self.steps.borrow_mut(), n) {
+            step.state = State::Kept;
         }
         Ok(())
-    }
-
-    /// The open handles, newest first.
-    #[must_use]
-    pub fn live(&self) -> Vec<Live> {
-        let handles = self.handles.borrow();
-        let open = handles.iter().rev().filter_map(|(id, slot)| Some((id, slot, slot.handle.as_ref()?)));
-        open.map(|(id, slot, handle)| Live {
-            id: *id,
-            kind: slot.kind,
-            line: handle.line(),
-            at: slot.made_at.clone(),
-        })
-        .collect()
     }
 
     /// A value made once a session, such as the scratch folder: `make` runs at the first call for `key`.
@@ -564,11 +383,12 @@ impl Session {
         if self.closed.replace(true) {
             return Vec::new();
         }
-        let open: Vec<StepId> = {
-            let steps = self.steps.borrow();
-            steps.iter().rev().filter(|step| step.state == State::Open).map(|step| step.n).collect()
-        };
-        let mut errors: Vec<Error> = open.into_iter().filter_map(|n| self.undo_step(n).err()).collect();
+        let steps = self.steps.borrow();
+        let open = steps.iter().rev().filter(|step| step.state == State::Open);
+        let mut open: Vec<(bool, StepId)> = open.map(|step| (step.object.is_undone_last(), step.n)).collect();
+        drop(steps);
+        open.sort_by_key(|(last, _)| *last);
+        let mut errors: Vec<Error> = open.into_iter().filter_map(|(_, n)| self.undo_step(n).err()).collect();
         for slot in self.handles.borrow_mut().values_mut() {
             slot.handle = None;
         }

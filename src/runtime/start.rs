@@ -4,9 +4,11 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
+use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
-use crate::sys::clone::{Child, Failure};
+use crate::sys::clone::{Child, Failure, Place, Said};
 use crate::sys::{Errno, SysError, clone, holder, nsfd, process, record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
@@ -71,8 +73,21 @@ pub struct Start<'a> {
     pub time_ns: Option<BorrowedFd<'a>>,
     /// The version 2 group it is born in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether its memory is limited from then on, or by a step.
+    pub limited: bool,
     /// The id maps of its new user namespace. The plan waits once more then, before anything else.
     pub maps: Option<&'a IdMaps>,
+    /// What looks at the process in its [last stage](crate::sys::stage), before the command runs.
+    pub confirm: Option<Confirm<'a>>,
+}
+
+/// Looks at a process by its id; an error ends the start.
+pub struct Confirm<'a>(pub Box<dyn FnOnce(i32) -> Result<()> + 'a>);
+
+impl std::fmt::Debug for Confirm<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Confirm")
+    }
 }
 
 /// A child that has exec'ed.
@@ -82,6 +97,8 @@ pub struct Running {
     pub pid: i32,
     /// The descriptor that refers to it.
     pub pidfd: OwnedFd,
+    /// What notes its system calls, if its filter asks for that.
+    pub recorder: Option<Recorder>,
 }
 
 /// A start that failed in the child: which step, and with what.
@@ -120,31 +137,65 @@ fn act(
     let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, time_ns, cgroup, maps, .. } =
         start;
     let last = ops.len().saturating_sub(1);
+    let joins = ops.iter().any(|op| matches!(op, Op::Join(..)));
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
+    let shield = Shield::raise(op, joins)?;
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
-    let mut child = born_in(pid_ns, || clone::start(plan, fresh, cgroup))
-        .map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
+    let child = match pid_ns {
+        pid_ns if start.limited => clone::start_limited(plan, fresh, cgroup, pid_ns),
+        Some(pid_ns) if rootless::in_user_ns() => clone::start_within(plan, fresh, cgroup, pid_ns),
+        pid_ns => born_in(pid_ns, || clone::start(plan, fresh, cgroup)),
+    };
+    let mut child = child.map_err(|error| explain_clone(op, error, fresh, cgroup.is_some()))?;
     let pid = child.pid;
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
     progress.made(object.clone())?;
-    let failure = hand_shake(op, &mut child, maps)?;
+    let mut said = hand_shake(op, &mut child, maps)?;
     away.map_or(Ok(()), |away| away.leave(op))?;
-    let done = failure.map_or(texts.len(), |failure| failure.step.min(last));
-    for text in &texts[..done] {
+    let reached = |said: &Said| match said {
+        Said::Failed(Failure { place: Place::Step(step), .. }) => (*step).min(last),
+        _ => texts.len(),
+    };
+    for text in &texts[..reached(&said)] {
         record::note(|| format!("[child] {text}"), Ok("0".into()), None);
     }
-    if let Some(Failure { step, errno }) = failure {
-        let call = child_call(texts.get(step).map_or("?", String::as_str), errno);
-        record::note(|| format!("[child] {}", texts[done]), Err(errno), None);
-        let what = what.get(step).cloned().unwrap_or_default();
-        return Err(explain(StepFailure { what, call, is_exec: step == last }));
+    if said == Said::Ready {
+        start.confirm.map_or(Ok(()), |confirm| (confirm.0)(pid))?;
+        let_go(op, &child)?;
+        said = listen(op, &mut child)?;
+    }
+    shield.lower(op)?;
+    let mut recorder = None;
+    if let Said::Listens(number) = said {
+        recorder = Some(Recorder::begin(op, &child.pidfd, number)?);
+        said = listen(op, &mut child)?;
+    }
+    if let Said::Failed(failure) = said {
+        return Err(explain(step_failure(failure, &texts, &what)));
     }
     let pidfd =
         child.into_pidfd().ok_or_else(|| Error::new(ErrorKind::Internal, op, "the child has not exec'ed"))?;
     let effect = format!("process {pid}, started at tick {start_time}");
-    Ok(Done { value: Running { pid, pidfd }, object, effect })
+    Ok(Done { value: Running { pid, pidfd, recorder }, object, effect })
+}
+
+fn step_failure(failure: Failure, texts: &[String], what: &[String]) -> StepFailure {
+    let Failure { place, errno } = failure;
+    let last = texts.len().saturating_sub(1);
+    let (call, what, is_exec) = match place {
+        Place::Step(step) => {
+            let text = texts.get(step).map_or("?", String::as_str);
+            (text.to_owned(), what.get(step).cloned().unwrap_or_default(), step == last)
+        }
+        Place::Filter => {
+            ("seccomp(SECCOMP_SET_MODE_FILTER)".into(), "install the filter of system calls".into(), false)
+        }
+        Place::Program => ("execve".into(), what.get(last).cloned().unwrap_or_default(), true),
+    };
+    record::note(|| format!("[child] {call}"), Err(errno), None);
+    StepFailure { what, call: child_call(&call, errno), is_exec }
 }
 
 /// Runs `clone` with the children of this thread being born in the pid namespace of `pid_ns`.
@@ -159,8 +210,42 @@ fn born_in(
     let own = nsfd::open(0, "pid")?;
     nsfd::enter(pid_ns, CloneFlags::CLONE_NEWPID)?;
     let child = clone();
+    // Allowed where the machine's own pid namespace is ours to enter: see `clone::start_within` for where it is not.
     nsfd::enter(&own, CloneFlags::CLONE_NEWPID)?;
     child
+}
+
+/// Keeps our memory and descriptors, which a child shares until its exec, from those who are in the namespaces that it joins
+/// already: root of a user namespace may trace every process in it whose memory can be dumped (CVE-2016-9962).
+struct Shield {
+    raised: bool,
+}
+
+impl Shield {
+    fn raise(op: &'static str, joins: bool) -> Result<Self> {
+        if joins {
+            process::set_dumpable(false).context(op, "cannot protect the memory of this program")?;
+        }
+        Ok(Self { raised: joins })
+    }
+
+    /// Once the child has exec'ed or ended. A child that changes its user makes our memory undumpable as well, and the
+    /// files below `/proc` of a child that is born like that are not an ordinary user's: its maps could not be written.
+    fn lower(mut self, op: &'static str) -> Result<()> {
+        if std::mem::take(&mut self.raised) || rootless::in_user_ns() {
+            process::set_dumpable(true).context(op, "cannot set what may be seen of this program")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shield {
+    fn drop(&mut self) {
+        if self.raised {
+            // After an error half-way, when the child is gone: what was before.
+            let _ = process::set_dumpable(true);
+        }
+    }
 }
 
 /// This thread in the time namespace of another process, so that a child is born there: a process that shares its memory
@@ -172,6 +257,11 @@ struct InTime {
 impl InTime {
     fn enter(op: &'static str, ns: BorrowedFd<'_>) -> Result<Self> {
         let what = "cannot enter the time namespace";
+        if rootless::in_user_ns() {
+            let what = "a time namespace that a set keeps cannot be joined in a user namespace: there is no way back";
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .hint("make it with the command: `ns: [\"time\"]` of proc::exec"));
+        }
         let own = nsfd::open(0, "time").context(op, what)?;
         let kind = crate::runtime::ns::Kinds::NONE.with_name("time").flags();
         nsfd::enter(ns, kind).map_err(|source| {
@@ -201,12 +291,17 @@ impl Drop for InTime {
     }
 }
 
-fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Option<Failure>> {
+fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Said> {
     if let Some(maps) = maps {
         maps.write(op, child.pid)?;
         let_go(op, child)?;
     }
     let_go(op, child)?;
+    listen(op, child)
+}
+
+/// Waits for the child's next word, or for a signal that stops the program.
+fn listen(op: &'static str, child: &mut Child) -> Result<Said> {
     loop {
         let mut fds = vec![PollFd::new(child.report_fd(), PollFlags::POLLIN)];
         fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -215,7 +310,7 @@ fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Res
             _ => cancel::check(op)?,
         }
     }
-    child.started().context(op, "cannot hear from the new process")
+    child.hear().context(op, "cannot hear from the new process")
 }
 
 fn let_go(op: &'static str, child: &Child) -> Result<()> {
@@ -232,6 +327,12 @@ fn child_call(text: &str, errno: Errno) -> SysError {
 
 fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: bool) -> Error {
     let errno = error.errno();
+    if fresh.contains(CloneFlags::CLONE_NEWUSER)
+        && matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
+        && rootless::forbidden().is_some()
+    {
+        return rootless::no_user_ns(op, error);
+    }
     let error = Error::sys(op, "cannot start a process", error);
     match errno {
         Errno::EPERM => error.hint(

@@ -14,8 +14,8 @@ pub fn undo(object: &Object) -> Result<()> {
         Object::Folder { path, id } => fs::reclaim::folder(path, *id),
         Object::Mount { target, mount_id, mount_ns } => fs::reclaim::mount(target, *mount_id, *mount_ns),
         Object::Cgroup { dirs, ids, token } => cgroup::reclaim::group(dirs, ids, *token),
-        Object::Controllers { dir, id, names, leaf } => {
-            cgroup::subtree::restore(dir, *id, names, leaf.as_deref())
+        Object::Controllers { dir, id, names, leaf, token } => {
+            cgroup::subtree::restore(dir, *id, names, leaf.as_deref(), token)
         }
         Object::Unit { name, manager, home, holder } => cgroup::scope::close(*manager, name, home, *holder),
         Object::Link { name, mac, later_mac, ifindex, netns } => {

@@ -142,12 +142,13 @@ impl Native {
             return Err(format!("{}: called without a context", self.op).into());
         };
         let call = Call::new(ctx, self.op, shell);
-        shell.session().set_at(Some(call.place()));
+        let place = call.place();
+        shell.hooks().set_at(&place);
+        shell.session().set_at(Some(place));
         let mut args =
             Args { call: &call, params: self.params, values, next: 0, method: self.form != Form::Function };
         let outcome = (self.run)(&call, &mut args);
-        let outcome = outcome.and_then(|value| hooks::dispatch(&call).map(|()| value));
-        call.leave(outcome)
+        call.leave(hooks::leave(&call, outcome))
     }
 }
 

@@ -21,7 +21,8 @@ pub enum Ending {
 /// Compiles and runs the script of `shell` with this text.
 #[must_use]
 pub fn run(shell: &Rc<Shell>, text: &str) -> Ending {
-    let engine = engine::build(shell);
+    let engine = Rc::new(engine::build(shell));
+    shell.hooks().set_engine(&engine);
     let ast = match source::compile(&engine, shell, shell.script(), text) {
         Ok(ast) => ast,
         Err(error) => return Ending::Failed(Report::of_parse(&error, shell.script()).into()),

@@ -11,148 +11,16 @@
     reason = "a register holds any argument, and a conversion that could fail would be a branch to a panic"
 )]
 
-use super::Errno;
-use nix::sched::CloneFlags;
+mod landlock;
+mod op;
+mod root;
+mod terminal;
+
+pub use op::{MountCall, Op, Spot};
+
+use super::{Errno, seccomp, stage};
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsRawFd, OwnedFd};
-
-/// One step of a child.
-#[derive(Debug)]
-pub enum Op {
-    /// Wait until the parent says go; end quietly if the parent is gone.
-    Wait,
-    /// Die with the parent.
-    DeathSignal(i32),
-    /// Enter a version 1 control group through its open `tasks` file.
-    ///
-    /// Writing `0` to `tasks` moves the calling thread, which is all of this process, without the threadgroup lock:
-    /// 0.06 ms where `cgroup.procs` takes 7 ms and more after idle (`cgroup_procs_write_start` in the kernel).
-    EnterGroup(OwnedFd),
-    /// Join namespaces of a process (by pidfd) or one namespace (by its file).
-    Join(OwnedFd, CloneFlags),
-    /// Make new namespaces for this process.
-    Unshare(CloneFlags),
-    /// Lead a new session, away from the caller's terminal.
-    NewSession,
-    /// Make the terminal on standard input the controlling one.
-    ControlTerminal,
-    /// Change the propagation of `/` and of all below it; the flag is that of mount(2).
-    Propagation(u64),
-    /// Make a detached mount the root: attach it over `/` and pivot into it. The old root stays below, out of reach.
-    Pivot(OwnedFd),
-    /// Let the old root go. Last of all mounts: in a user namespace the kernel gives a new procfs or sysfs only where
-    /// one is still in sight (`mount_too_revealing`).
-    DropOldRoot,
-    /// Attach a detached mount at a path of the new root.
-    Attach(OwnedFd, CString),
-    /// mount(2).
-    Mount {
-        /// The source, as shown in mountinfo.
-        source: CString,
-        /// Where.
-        target: CString,
-        /// The file system type.
-        kind: CString,
-        /// The flags of mount(2).
-        flags: u64,
-        /// The options of the file system.
-        data: CString,
-    },
-    /// Make a folder; an existing one is fine.
-    Folder(CString, u32),
-    /// Make a device node (a character device); an existing file is fine.
-    Device(CString, u32, u64),
-    /// Make a symbolic link; an existing file is fine.
-    Link(CString, CString),
-    /// Write a short text to a file: a sysctl.
-    Write(CString, Vec<u8>),
-    /// Set the host name.
-    Hostname(Vec<u8>),
-    /// Set the NIS domain name.
-    Domainname(Vec<u8>),
-    /// Bring the loopback interface up.
-    LoopbackUp,
-    /// Set a resource limit: number, soft, hard.
-    Limit(u32, u64, u64),
-    /// Set the supplementary groups.
-    Groups(Vec<u32>),
-    /// Set all three group ids.
-    Gid(u32),
-    /// Set all three user ids.
-    Uid(u32),
-    /// Keep the permitted capabilities across a change of user id.
-    KeepCapabilities,
-    /// Drop every capability that is not in the set from the bounding set.
-    BoundingSet(u64),
-    /// Set the effective and permitted capabilities; inheritable and ambient become empty.
-    Capabilities(u64),
-    /// No program gains privileges any more.
-    NoNewPrivs,
-    /// Change the working directory.
-    Chdir(CString),
-    /// Put a descriptor at a number from 0 to 2.
-    Stdio(OwnedFd, i32),
-    /// Ignore SIGCHLD, so that orphans are reaped by the kernel.
-    IgnoreChildren,
-    /// Close, at exec, every descriptor above 2, and give every signal its default action and an empty mask.
-    Clean,
-    /// Run the first of the programs that exists.
-    Exec(Vec<CString>),
-    /// Run the program behind a descriptor.
-    ExecFd(OwnedFd),
-}
-
-impl Op {
-    /// The name of the step, for errors and traces.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Wait => "wait for the parent".into(),
-            Self::DeathSignal(signal) => format!("prctl(PR_SET_PDEATHSIG, {signal})"),
-            Self::EnterGroup(fd) => format!("write({}, \"0\", 1)", fd.as_raw_fd()),
-            Self::Join(fd, kinds) => format!("setns({}, {})", fd.as_raw_fd(), show_kinds(*kinds)),
-            Self::Unshare(kinds) => format!("unshare({})", show_kinds(*kinds)),
-            Self::NewSession => "setsid()".into(),
-            Self::ControlTerminal => "ioctl(0, TIOCSCTTY, 0)".into(),
-            Self::Propagation(flags) => format!("mount(NULL, \"/\", NULL, {flags:#x}, NULL)"),
-            Self::Pivot(fd) => {
-                format!("move_mount({}, \"\", AT_FDCWD, \"/\") and pivot_root(\".\", \".\")", fd.as_raw_fd())
-            }
-            Self::DropOldRoot => "umount2(\".\", MNT_DETACH)".into(),
-            Self::Attach(fd, target) => format!("move_mount({}, \"\", AT_FDCWD, {target:?})", fd.as_raw_fd()),
-            Self::Mount { source, target, kind, flags, data } => {
-                format!("mount({source:?}, {target:?}, {kind:?}, {flags:#x}, {data:?})")
-            }
-            Self::Folder(path, mode) => format!("mkdir({path:?}, 0o{mode:o})"),
-            Self::Device(path, mode, dev) => format!("mknod({path:?}, 0o{mode:o}, {dev:#x})"),
-            Self::Link(target, path) => format!("symlink({target:?}, {path:?})"),
-            Self::Write(path, data) => format!("write({path:?}, {:?})", String::from_utf8_lossy(data)),
-            Self::Hostname(name) => format!("sethostname({:?})", String::from_utf8_lossy(name)),
-            Self::Domainname(name) => format!("setdomainname({:?})", String::from_utf8_lossy(name)),
-            Self::LoopbackUp => "ioctl(SIOCSIFFLAGS, {\"lo\", IFF_UP})".into(),
-            Self::Limit(number, soft, hard) => format!("prlimit64(0, {number}, {{{soft}, {hard}}})"),
-            Self::Groups(groups) => format!("setgroups({groups:?})"),
-            Self::Gid(gid) => format!("setresgid({gid}, {gid}, {gid})"),
-            Self::Uid(uid) => format!("setresuid({uid}, {uid}, {uid})"),
-            Self::KeepCapabilities => "prctl(PR_SET_KEEPCAPS, 1)".into(),
-            Self::BoundingSet(set) => format!("prctl(PR_CAPBSET_DROP, all but {set:#x})"),
-            Self::Capabilities(set) => format!("capset({set:#x})"),
-            Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
-            Self::Chdir(path) => format!("chdir({path:?})"),
-            Self::Stdio(fd, to) => format!("dup2({}, {to})", fd.as_raw_fd()),
-            Self::IgnoreChildren => "rt_sigaction(SIGCHLD, SIG_IGN)".into(),
-            Self::Clean => "close_range(3, ~0, CLOSE_RANGE_CLOEXEC), rt_sigaction(all, SIG_DFL)".into(),
-            Self::Exec(programs) => {
-                format!("execve({:?})", programs.first().map(CString::as_c_str).unwrap_or_default())
-            }
-            Self::ExecFd(fd) => format!("execveat({}, \"\", AT_EMPTY_PATH)", fd.as_raw_fd()),
-        }
-    }
-}
-
-fn show_kinds(kinds: CloneFlags) -> String {
-    kinds.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join("|")
-}
 
 /// A list of C strings as execve wants it: pointers, ended by a null pointer.
 #[derive(Debug)]
@@ -180,6 +48,7 @@ pub struct Plan {
     report: i32,
     go_read: i32,
     go_write: i32,
+    tells_birth: bool,
 }
 
 /// The highest capability number of this kernel, from `/proc/sys/kernel/cap_last_cap`.
@@ -217,6 +86,7 @@ impl Plan {
             report: -1,
             go_read: -1,
             go_write: -1,
+            tells_birth: false,
         }
     }
 
@@ -229,31 +99,63 @@ impl Plan {
     pub(super) fn seal(&mut self, report: i32, go_read: i32, go_write: i32) {
         (self.report, self.go_read, self.go_write) = (report, go_read, go_write);
     }
+
+    pub(super) fn tell_birth(&mut self) {
+        self.tells_birth = true;
+    }
 }
 
-/// The entry of the child: on its own stack, in the parent's memory.
-pub(super) extern "C" fn enter(plan: *const Plan) -> ! {
+/// The entry of the child: on its own stack, in the parent's memory. The argument is its [`Plan`].
+pub(super) extern "C" fn enter(plan: *const libc::c_void) -> ! {
+    let plan: *const Plan = plan.cast();
     // SAFETY: the parent keeps the plan until the child has exec'ed or ended, and does not change it.
     let plan = unsafe { &*plan };
     run(plan)
 }
 
+/// setns(2) without libc, for a process that shares memory; negative for an errno.
+pub(super) fn set_namespace(fd: i32, kind: i32) -> i64 {
+    match syscall(libc::SYS_setns, [fd as usize, kind as usize, 0, 0, 0, 0]) {
+        Ok(_) => 0,
+        Err(errno) => -i64::from(errno),
+    }
+}
+
+/// Ends with the parent.
+pub(super) fn die_with_parent() {
+    let _ = prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
+}
+
+/// Tells the parent a word and a number.
+pub(super) fn tell(report: i32, word: i32, number: i32) {
+    let message = [word, number];
+    let len = size_of_val(&message);
+    let _ = syscall(libc::SYS_write, [report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
+}
+
+/// Ends a process that shares memory.
+pub(super) fn end() -> ! {
+    loop {
+        let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
+    }
+}
+
 fn run(plan: &Plan) -> ! {
     // Our copy of the parent's writing end would keep `Wait` from seeing that the parent died.
     let _ = syscall(libc::SYS_close, [plan.go_write as usize, 0, 0, 0, 0, 0]);
+    if plan.tells_birth {
+        tell(plan.report, stage::BORN, 0);
+    }
     let mut step: i32 = 0;
+    let mut shared = root::Shared::default();
     for op in &plan.ops {
-        if let Err(errno) = act(plan, op) {
-            let message = [step, errno];
-            let len = size_of_val(&message);
-            let _ = syscall(libc::SYS_write, [plan.report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
+        if let Err(errno) = act(plan, op, &mut shared) {
+            tell(plan.report, step, errno);
             break;
         }
         step = step.wrapping_add(1);
     }
-    loop {
-        let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
-    }
+    end()
 }
 
 type Outcome = Result<usize, i32>;
@@ -283,7 +185,7 @@ fn syscall(number: libc::c_long, args: [usize; 6]) -> Outcome {
 
 const AT_FDCWD: usize = libc::AT_FDCWD as usize;
 
-fn act(plan: &Plan, op: &Op) -> Outcome {
+fn act(plan: &Plan, op: &Op, shared: &mut root::Shared) -> Outcome {
     match op {
         Op::Wait => wait(plan),
         Op::DeathSignal(signal) => prctl(libc::PR_SET_PDEATHSIG, *signal as usize),
@@ -292,28 +194,36 @@ fn act(plan: &Plan, op: &Op) -> Outcome {
         Op::Unshare(kinds) => syscall(libc::SYS_unshare, [kinds.bits() as usize, 0, 0, 0, 0, 0]),
         Op::NewSession => syscall(libc::SYS_setsid, [0; 6]),
         Op::ControlTerminal => syscall(libc::SYS_ioctl, [0, libc::TIOCSCTTY as usize, 0, 0, 0, 0]),
-        Op::Propagation(flags) => {
-            syscall(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, *flags as usize, 0, 0])
-        }
-        Op::Pivot(fd) => pivot(fd),
-        Op::DropOldRoot => drop_old_root(),
-        Op::Attach(fd, target) => attach(fd, target.as_ptr().addr()),
-        Op::Mount { source, target, kind, flags, data } => {
-            syscall(libc::SYS_mount, [text(source), text(target), text(kind), *flags as usize, text(data), 0])
-        }
-        Op::Folder(path, mode) => {
-            existing(syscall(libc::SYS_mkdirat, [AT_FDCWD, text(path), *mode as usize, 0, 0, 0]))
-        }
-        Op::Device(path, mode, dev) => device(path, *mode, *dev),
-        Op::Link(target, path) => {
-            existing(syscall(libc::SYS_symlinkat, [text(target), AT_FDCWD, text(path), 0, 0, 0]))
-        }
         Op::Write(path, data) => write_file(path, data),
         Op::Hostname(name) => syscall(libc::SYS_sethostname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0]),
         Op::Domainname(name) => {
             syscall(libc::SYS_setdomainname, [name.as_ptr().addr(), name.len(), 0, 0, 0, 0])
         }
         Op::LoopbackUp => loopback_up(),
+        _ => act_in_root(plan, op, shared),
+    }
+}
+
+/// The steps that make the root and what is in it.
+fn act_in_root(plan: &Plan, op: &Op, shared: &mut root::Shared) -> Outcome {
+    match op {
+        Op::Propagation(flags) => {
+            syscall(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, *flags as usize, 0, 0])
+        }
+        Op::Pivot(fd) => pivot(fd),
+        Op::DropOldRoot => drop_old_root(),
+        Op::Attach(fd, target) => root::attach(raw(fd), target),
+        Op::Mount(call) => root::mount(call),
+        Op::Folder(spot, mode) => root::folder(spot, *mode),
+        Op::Node(spot, mode, dev) => root::node(spot, *mode, *dev),
+        Op::Link(target, spot) => root::link(target, spot),
+        Op::Mask(path) => root::mask(path, shared),
+        Op::Protect(path) => root::protect(path),
+        Op::Freeze(path) => root::freeze(path),
+        Op::Null(to) => root::null_at(*to, shared),
+        Op::Enter(path) => root::enter(path),
+        Op::Terminal(socket, owner) => terminal::make(raw(socket), *owner),
+        Op::Landlock(handled, paths) => landlock::restrict(*handled, paths),
         _ => act_last(plan, op),
     }
 }
@@ -334,23 +244,21 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::BoundingSet(set) => drop_bounding(*set, plan.last_cap),
         Op::Capabilities(set) => capset(*set),
         Op::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+        Op::NewKeyring => {
+            syscall(libc::SYS_keyctl, [libc::KEYCTL_JOIN_SESSION_KEYRING as usize, 0, 0, 0, 0, 0])
+        }
+        Op::Filter(program, flags) => filter(program, *flags),
         Op::Chdir(path) => syscall(libc::SYS_chdir, [text(path), 0, 0, 0, 0, 0]),
         Op::Stdio(fd, to) => dup(fd, *to),
+        Op::Own(fd, user) => {
+            syscall(libc::SYS_fchown, [*fd as usize, *user as usize, u32::MAX as usize, 0, 0, 0])
+        }
         Op::IgnoreChildren => set_action(libc::SIGCHLD as usize, libc::SIG_IGN),
         Op::Clean => clean(plan),
         Op::Exec(programs) => exec(plan, programs),
-        Op::ExecFd(fd) => syscall(
-            libc::SYS_execveat,
-            [
-                raw(fd),
-                c"".as_ptr().addr(),
-                plan.argv.pointers.as_ptr().addr(),
-                plan.envp.pointers.as_ptr().addr(),
-                libc::AT_EMPTY_PATH as usize,
-                0,
-            ],
-        ),
-        // Every other step is handled by `act`.
+        Op::ExecFd(fd) => exec_fd(plan, raw(fd)),
+        Op::Stage(fd) => run_stage(plan, raw(fd)),
+        // Every other step is handled above.
         _ => Err(Errno::ENOSYS as i32),
     }
 }
@@ -384,27 +292,18 @@ fn wait(plan: &Plan) -> Outcome {
         match syscall(libc::SYS_read, [plan.go_read as usize, (&raw mut byte).addr(), 1, 0, 0, 0]) {
             Err(libc::EINTR) => {}
             // The parent is gone, or has given up: nobody reads a report.
-            Ok(0) => loop {
-                let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
-            },
+            Ok(0) => end(),
             other => return other,
         }
     }
 }
 
-fn attach(fd: &OwnedFd, target: usize) -> Outcome {
-    const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
-    syscall(
-        libc::SYS_move_mount,
-        [raw(fd), c"".as_ptr().addr(), AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH, 0],
-    )
-}
-
 /// `pivot_root(".", ".")`: the old root ends up on top of the new one at `/`, where paths do not lead and where a lazy
 /// unmount lets it go; no folder is needed for it (pivot_root(2), NOTES).
 fn pivot(fd: &OwnedFd) -> Outcome {
-    let (here, slash) = (c".".as_ptr().addr(), c"/".as_ptr().addr());
-    attach(fd, slash)?;
+    const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
+    let (here, slash, empty) = (c".".as_ptr().addr(), c"/".as_ptr().addr(), c"".as_ptr().addr());
+    syscall(libc::SYS_move_mount, [raw(fd), empty, AT_FDCWD, slash, MOVE_MOUNT_F_EMPTY_PATH, 0])?;
     syscall(libc::SYS_fchdir, [raw(fd), 0, 0, 0, 0, 0])?;
     syscall(libc::SYS_pivot_root, [here, here, 0, 0, 0, 0])
 }
@@ -412,12 +311,6 @@ fn pivot(fd: &OwnedFd) -> Outcome {
 fn drop_old_root() -> Outcome {
     syscall(libc::SYS_umount2, [c".".as_ptr().addr(), libc::MNT_DETACH as usize, 0, 0, 0, 0])?;
     syscall(libc::SYS_chdir, [c"/".as_ptr().addr(), 0, 0, 0, 0, 0])
-}
-
-fn device(path: &CString, mode: u32, dev: u64) -> Outcome {
-    existing(syscall(libc::SYS_mknodat, [AT_FDCWD, text(path), mode as usize, dev as usize, 0, 0]))?;
-    // The mask of the caller does not apply to what was asked.
-    syscall(libc::SYS_fchmodat, [AT_FDCWD, text(path), (mode & 0o7777) as usize, 0, 0, 0])
 }
 
 fn write_file(path: &CString, data: &[u8]) -> Outcome {
@@ -494,6 +387,30 @@ fn clean(plan: &Plan) -> Outcome {
     syscall(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, mask, 0, 8, 0, 0])?;
     let last = u32::MAX as usize;
     syscall(libc::SYS_close_range, [3, last, libc::CLOSE_RANGE_CLOEXEC as usize, 0, 0, 0])
+}
+
+fn filter(program: &[u64], flags: u64) -> Outcome {
+    let program = seccomp::Program { len: program.len() as u16, first: program.as_ptr() };
+    let at = (&raw const program).addr();
+    syscall(libc::SYS_seccomp, [seccomp::SET_MODE_FILTER, flags as usize, at, 0, 0, 0])
+}
+
+fn exec_fd(plan: &Plan, fd: usize) -> Outcome {
+    let (argv, envp) = (plan.argv.pointers.as_ptr().addr(), plan.envp.pointers.as_ptr().addr());
+    let empty = c"".as_ptr().addr();
+    syscall(libc::SYS_execveat, [fd, empty, argv, envp, libc::AT_EMPTY_PATH as usize, 0])
+}
+
+/// Gives the last stage its descriptors at the numbers that it knows. They are moved out of each other's way first.
+fn run_stage(plan: &Plan, fd: usize) -> Outcome {
+    let away = |fd: usize| syscall(libc::SYS_fcntl, [fd, libc::F_DUPFD_CLOEXEC as usize, 10, 0, 0, 0]);
+    let (fd, report, go) = (away(fd)?, away(plan.report as usize)?, away(plan.go_read as usize)?);
+    syscall(libc::SYS_dup3, [report, stage::REPORT, 0, 0, 0, 0])?;
+    syscall(libc::SYS_dup3, [go, stage::GO, 0, 0, 0, 0])?;
+    let outcome = exec_fd(plan, fd);
+    // It may have been one of the two numbers, and the failure has to be told there.
+    syscall(libc::SYS_dup3, [report, plan.report as usize, 0, 0, 0, 0])?;
+    outcome
 }
 
 /// Tries each program in turn, as execvp(3) does: one that is missing gives way to the next, and "not allowed" is

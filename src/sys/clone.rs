@@ -7,8 +7,12 @@
 //! which makes system calls by the instruction and reads only what the [`Plan`] points at.
 #![expect(unsafe_code, reason = "clone3 with a stack of its own, and the child's entry")]
 
+mod broker;
+
+use broker::Beside;
+
 use super::child::{self, Plan};
-use super::{Errno, Outcome, Result, call};
+use super::{Errno, Outcome, Result, call, stage};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -35,6 +39,8 @@ pub struct Child {
     go: OwnedFd,
     /// What the child reads and stands on. Given up only when the child no longer shares our memory.
     shared: Option<Box<(Plan, Stack)>>,
+    /// Who stands still for it until then.
+    broker: Option<Beside>,
 }
 
 impl Outcome for Child {
@@ -64,6 +70,12 @@ impl Stack {
         Errno::result(guarded)?;
         Ok(stack)
     }
+
+    /// The arguments of a clone onto it.
+    fn args(&self) -> CloneArgs {
+        let start = (self.base.expose_provenance() + PAGE) as u64;
+        CloneArgs { stack: start, stack_size: STACK as u64, ..CloneArgs::default() }
+    }
 }
 
 impl Drop for Stack {
@@ -79,15 +91,74 @@ impl Drop for Stack {
 ///
 /// # Errors
 /// The failed `mmap`, `pipe2` or `clone3`.
-pub fn start(mut plan: Plan, kinds: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Child> {
-    let flags = rustix::pipe::PipeFlags::CLOEXEC;
-    let (report, report_child) = call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags))?;
-    let (go_child, go) = call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags))?;
+pub fn start(plan: Plan, kinds: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Child> {
+    start_by(plan, |shared| call("clone3", || show_flags(kinds, cgroup), || clone3(shared, kinds, cgroup)))
+}
+
+/// As [`start`], for a child that is born in the pid namespace of the process behind `pid_ns`, where this program could
+/// not return to its own: in a user namespace it has no power over the pid namespace that it was started in.
+///
+/// A process that lives for a moment enters the namespace in our place, and makes the child ours (`CLONE_PARENT`): the
+/// signal at our death reaches it as it does any other.
+///
+/// # Errors
+/// As [`start`]; the failed `setns`.
+pub fn start_within(
+    plan: Plan,
+    kinds: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    pid_ns: BorrowedFd<'_>,
+) -> Result<Child> {
+    start_by(plan, |shared| broker::clone3(shared, kinds, cgroup, pid_ns))
+}
+
+/// As [`start`], for a child whose memory is limited before its exec: the kernel ends neither it nor us for memory, and an
+/// exec for which there is too little fails. `pid_ns` is the process whose pid namespace it is born in.
+///
+/// # Errors
+/// As [`start_within`].
+pub fn start_limited(
+    mut plan: Plan,
+    kinds: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    pid_ns: Option<BorrowedFd<'_>>,
+) -> Result<Child> {
+    plan.tell_birth();
+    let Pipes { report, report_child, go, go_child } = Pipes::new()?;
     plan.seal(report_child.as_raw_fd(), go_child.as_raw_fd(), go.as_raw_fd());
+    let shared = new_shared(plan)?;
+    let (broker, pid, pidfd) = Beside::clone3(&shared, kinds, cgroup, pid_ns, (&report, &report_child))?;
+    Ok(Child { pid, pidfd, report, go, shared: Some(shared), broker: Some(broker) })
+}
+
+fn start_by(mut plan: Plan, clone: impl FnOnce(&(Plan, Stack)) -> Result<(i32, OwnedFd)>) -> Result<Child> {
+    let Pipes { report, report_child, go, go_child } = Pipes::new()?;
+    plan.seal(report_child.as_raw_fd(), go_child.as_raw_fd(), go.as_raw_fd());
+    let shared = new_shared(plan)?;
+    let (pid, pidfd) = clone(&shared)?;
+    Ok(Child { pid, pidfd, report, go, shared: Some(shared), broker: None })
+}
+
+fn new_shared(plan: Plan) -> Result<Box<(Plan, Stack)>> {
     let stack = call("mmap", || format!("NULL, {}, …, MAP_STACK", STACK + PAGE), Stack::new)?;
-    let shared = Box::new((plan, stack));
-    let (pid, pidfd) = call("clone3", || show_flags(kinds, cgroup), || clone3(&shared, kinds, cgroup))?;
-    Ok(Child { pid, pidfd, report, go, shared: Some(shared) })
+    Ok(Box::new((plan, stack)))
+}
+
+/// What parent and child tell each other by.
+struct Pipes {
+    report: OwnedFd,
+    report_child: OwnedFd,
+    go: OwnedFd,
+    go_child: OwnedFd,
+}
+
+impl Pipes {
+    fn new() -> Result<Self> {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let pipe = || call("pipe2", || "O_CLOEXEC".into(), || rustix::pipe::pipe_with(flags));
+        let ((report, report_child), (go_child, go)) = (pipe()?, pipe()?);
+        Ok(Self { report, report_child, go, go_child })
+    }
 }
 
 impl Outcome for Stack {
@@ -126,36 +197,59 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-#[expect(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "flags and ids as the kernel has them"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "results as the kernel has them")]
 fn clone3(
     shared: &(Plan, Stack),
     kinds: CloneFlags,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> std::result::Result<(i32, OwnedFd), Errno> {
     let mut pidfd: i32 = -1;
+    let args = child_args(shared, kinds, cgroup, &raw mut pidfd);
+    let plan: *const Plan = &raw const shared.0;
+    // SAFETY: the stack is the child's own and `plan` outlives it (see `Child::shared`).
+    let result = unsafe { clone3_onto(&args, child::enter as Entry, plan.cast()) };
+    if result < 0 {
+        return Err(Errno::from_raw(-(result as i32)));
+    }
+    // SAFETY: clone3 stored a new descriptor that nothing else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((result as i32, pidfd))
+}
+
+#[expect(clippy::cast_sign_loss, reason = "flags and ids as the kernel has them")]
+fn child_args(
+    shared: &(Plan, Stack),
+    kinds: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    pidfd: *mut i32,
+) -> CloneArgs {
     let flags = libc::CLONE_VM | libc::CLONE_PIDFD | kinds.bits();
     let mut args = CloneArgs {
         flags: u64::from(flags as u32) | CLEAR_SIGHAND,
-        pidfd: (&raw mut pidfd).expose_provenance() as u64,
+        pidfd: pidfd.expose_provenance() as u64,
         exit_signal: libc::SIGCHLD as u64,
-        stack: (shared.1.base.expose_provenance() + PAGE) as u64,
-        stack_size: STACK as u64,
-        ..CloneArgs::default()
+        ..shared.1.args()
     };
     if let Some(fd) = cgroup {
         args.flags |= INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
-    let plan: *const Plan = &raw const shared.0;
-    let entry: extern "C" fn(*const Plan) -> ! = child::enter;
+    args
+}
+
+/// Where a child starts: a function that never returns, and its argument.
+type Entry = extern "C" fn(*const libc::c_void) -> !;
+
+/// clone3(2) with a stack for the child, which calls `entry` with `argument` on it. Returns what the call does in the
+/// parent.
+///
+/// # Safety
+/// The stack in `args` is nobody else's, and it and `argument` live until the child has exec'ed or ended.
+unsafe fn clone3_onto(args: &CloneArgs, entry: Entry, argument: *const libc::c_void) -> i64 {
     let result: i64;
     // SAFETY: the parent returns with the result in rax and nothing else changed. The child starts at the next
-    // instruction on its own, 16-byte aligned stack and calls `entry`, which never returns; `plan` outlives it (see
-    // `Child::shared`). No register that the child needs is on the old stack.
+    // instruction on its own, 16-byte aligned stack and calls `entry`, which never returns. No register that the child
+    // needs is on the old stack.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -167,29 +261,48 @@ fn clone3(
             "ud2",
             "2:",
             inlateout("rax") libc::SYS_clone3 => result,
-            in("rdi") &raw const args,
+            in("rdi") &raw const *args,
             in("rsi") size_of::<CloneArgs>(),
-            in("r12") plan,
+            in("r12") argument,
             in("r13") entry,
             lateout("rcx") _,
             lateout("r11") _,
         );
     }
-    if result < 0 {
-        return Err(Errno::from_raw(-(result as i32)));
-    }
-    // SAFETY: clone3 stored a new descriptor that nothing else owns.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok((result as i32, pidfd))
+    result
 }
 
 /// How a start went wrong inside the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The index of the step in the plan.
-    pub step: usize,
+    /// Where.
+    pub place: Place,
     /// The errno of its call.
     pub errno: Errno,
+}
+
+/// Where a start can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a step of the plan, by its index.
+    Step(usize),
+    /// At the filter of the [last stage](super::stage).
+    Filter,
+    /// At the program that the last stage was to run.
+    Program,
+}
+
+/// What a child has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has exec'ed, or has ended without a word.
+    Running,
+    /// It is in its last stage, and waits to be let go.
+    Ready,
+    /// Its filter asks whoever listens on its descriptor of this number; it waits for that at its next call.
+    Listens(i32),
+    /// It could not go on, and has ended.
+    Failed(Failure),
 }
 
 impl Child {
@@ -208,11 +321,11 @@ impl Child {
         self.report.as_fd()
     }
 
-    /// Waits until the child has exec'ed (`None`), or has failed at a step.
+    /// Waits for what the child has to tell.
     ///
     /// # Errors
     /// The failed `read`.
-    pub fn started(&mut self) -> Result<Option<Failure>> {
+    pub fn hear(&mut self) -> Result<Said> {
         let mut message = [0u8; 8];
         let mut have = 0;
         while have < message.len() {
@@ -223,18 +336,26 @@ impl Child {
                 Err(error) => return Err(error),
             }
         }
-        // Closed by exec or by the child's end: it no longer reads the plan or stands on the stack.
-        if have < message.len() {
-            self.release();
-            return Ok(None);
-        }
-        // It has reported and is about to end: wait for that before the stack goes.
-        self.await_end();
-        self.release();
-        let (step, errno) = message.split_at(4);
+        let (word, errno) = message.split_at(4);
         let number = |bytes: &[u8]| i32::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        let step = usize::try_from(number(step)).unwrap_or(usize::MAX);
-        Ok(Some(Failure { step, errno: Errno::from_raw(number(errno)) }))
+        let said = match number(word) {
+            // Closed by exec or by the child's end: it no longer reads the plan or stands on the stack.
+            _ if have < message.len() => Said::Running,
+            stage::READY => Said::Ready,
+            stage::LISTENER => Said::Listens(number(errno)),
+            word => {
+                let place = match word {
+                    stage::FILTER => Place::Filter,
+                    stage::EXEC => Place::Program,
+                    step => Place::Step(usize::try_from(step).unwrap_or(usize::MAX)),
+                };
+                // It is about to end: wait for that before the stack goes.
+                self.await_end();
+                Said::Failed(Failure { place, errno: Errno::from_raw(number(errno)) })
+            }
+        };
+        self.release();
+        Ok(said)
     }
 
     fn await_end(&self) {
@@ -245,6 +366,7 @@ impl Child {
     }
 
     fn release(&mut self) {
+        self.broker = None;
         self.shared = None;
     }
 

@@ -160,6 +160,16 @@ pub fn read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
     call("read", || format!("{}, …, {len}", fd.as_raw_fd()), || rustix::io::read(fd, buf))
 }
 
+/// Reads from a place in a file, which its own position stays at.
+///
+/// # Errors
+/// The failed `pread64`.
+pub fn read_at(fd: impl AsFd, buf: &mut [u8], at: u64) -> Result<usize> {
+    let fd = fd.as_fd();
+    let len = buf.len();
+    call("pread64", || format!("{}, …, {len}, {at}", fd.as_raw_fd()), || rustix::io::pread(fd, buf, at))
+}
+
 /// The magic number of the file system that `fd` lies on.
 ///
 /// # Errors

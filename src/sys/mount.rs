@@ -149,7 +149,28 @@ pub fn set_attributes(fd: impl AsFd, set: u64, propagation: u64, recursive: bool
                 fd.as_raw_fd()
             )
         },
-        || crate::sys::raw::mount_setattr(fd.as_raw_fd(), flags, set, propagation),
+        || crate::sys::raw::mount_setattr(fd.as_raw_fd(), flags, set, propagation, 0),
+    )
+}
+
+/// Has the detached mount `fd`, and all below it when `recursive`, show owners as the user namespace `userns` maps them: what
+/// belongs to an id on disk belongs, through this mount, to who that id is inside.
+///
+/// # Errors
+/// The failed `mount_setattr` (Linux 5.12): `EINVAL` where the file system cannot, `EPERM` without power over it.
+pub fn set_id_map(fd: impl AsFd, userns: impl AsFd, recursive: bool) -> Result<()> {
+    let (fd, userns) = (fd.as_fd(), userns.as_fd());
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    call(
+        "mount_setattr",
+        || {
+            let (fd, userns) = (fd.as_raw_fd(), userns.as_raw_fd());
+            format!("{fd}, \"\", {flags:#x}, {{attr_set=MOUNT_ATTR_IDMAP, userns_fd={userns}}}")
+        },
+        || {
+            let number = u64::from(userns.as_raw_fd().unsigned_abs());
+            crate::sys::raw::mount_setattr(fd.as_raw_fd(), flags, libc::MOUNT_ATTR_IDMAP, 0, number)
+        },
     )
 }
 
@@ -245,32 +266,35 @@ pub fn is_missing(errno: Errno) -> bool {
 /// Asked of the release: kernels before 6.5 only collect what a context is told, and refuse it when all is mounted.
 #[must_use]
 pub fn takes_single_layers() -> bool {
-    let release = nix::sys::utsname::uname().ok().map(|uname| uname.release().to_string_lossy().into_owned());
-    release.is_none_or(|release| is_from(&release, (6, 7)))
+    kernel_version() >= (6, 7)
 }
 
-/// Whether the kernel `release` is at least this version. One that cannot be read is taken for a new one.
-fn is_from(release: &str, least: (u32, u32)) -> bool {
+/// The version of the kernel. One that cannot be read is taken for a new one.
+#[must_use]
+pub fn kernel_version() -> (u32, u32) {
+    let release = nix::sys::utsname::uname().ok().map(|uname| uname.release().to_string_lossy().into_owned());
+    release.and_then(|release| version(&release)).unwrap_or((u32::MAX, 0))
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
-    numbers.next().zip(numbers.next()).is_none_or(|version| version >= least)
+    numbers.next().zip(numbers.next())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_from;
+    use super::version;
 
     #[test]
-    fn releases_are_compared_by_number() {
-        for (release, new) in [
-            ("6.1.0-56-cloud-amd64", false),
-            ("6.6.30", false),
-            ("5.15.0-91-generic", false),
-            ("6.7.0", true),
-            ("6.18", true),
-            ("7.0-rc1", true),
-            ("unknown", true),
+    fn releases_are_read() {
+        for (release, known) in [
+            ("6.1.0-56-cloud-amd64", Some((6, 1))),
+            ("5.15.0-91-generic", Some((5, 15))),
+            ("6.18", Some((6, 18))),
+            ("7.0-rc1", Some((7, 0))),
+            ("unknown", None),
         ] {
-            assert_eq!(is_from(release, (6, 7)), new, "{release}");
+            assert_eq!(version(release), known, "{release}");
         }
     }
 }

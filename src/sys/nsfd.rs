@@ -38,6 +38,28 @@ pub fn enter(ns: impl AsFd, kind: CloneFlags) -> Result<()> {
     )
 }
 
+/// Moves this thread, the only one of the program, into the namespaces of the process behind `pidfd`, and back to the
+/// folder that it works in: a mount namespace is entered at its root (setns(2)).
+///
+/// # Errors
+/// The failed `setns`; `openat` or `fchdir` for a folder that cannot be found again.
+pub fn enter_keeping_folder(pidfd: impl AsFd, kinds: CloneFlags) -> Result<()> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let folder = super::file::openat(CWD, Path::new("."), flags, Mode::empty())?;
+    let path = std::env::current_dir();
+    enter(pidfd, kinds)?;
+    let same = |there: &OwnedFd| {
+        let identify =
+            |fd: &OwnedFd| super::file::identify(fd, Path::new("")).map(|id| (id.dev, id.ino)).ok();
+        identify(there) == identify(&folder)
+    };
+    // By its path, so that it is on a mount of the new namespace; without one it is still the same folder.
+    let there = path.ok().and_then(|path| super::file::openat(CWD, &path, flags, Mode::empty()).ok());
+    let folder = there.filter(same).unwrap_or(folder);
+    call("fchdir", || folder.as_raw_fd().to_string(), || nix::unistd::fchdir(&folder))
+}
+
 /// Gives this thread new namespaces of the given kinds.
 ///
 /// # Errors
@@ -72,6 +94,26 @@ pub fn inside<T: Send, E: Send + From<SysError>>(
     });
     super::record::append(calls);
     outcome
+}
+
+/// Makes a namespace of the kind `kind`, whose file is called `name`, that nothing is in: it lives as long as the
+/// descriptor.
+///
+/// # Errors
+/// The failed `unshare` or `openat`.
+pub fn fresh(kind: CloneFlags, name: &'static str) -> Result<OwnedFd> {
+    let recording = super::record::is_on();
+    let (made, calls) = std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            if recording {
+                super::record::start();
+            }
+            (unshare(kind).and_then(|()| open(0, name)), super::record::take())
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    super::record::append(calls);
+    made
 }
 
 static ORIGINAL_MOUNTS: OnceLock<OwnedFd> = OnceLock::new();

@@ -141,7 +141,7 @@ unsafe extern "C" {
     static cshell_read_end: u8;
 }
 
-fn between(start: *const u8, end: *const u8) -> Vec<u8> {
+pub(super) fn between(start: *const u8, end: *const u8) -> Vec<u8> {
     let len = end.addr().saturating_sub(start.addr());
     // SAFETY: the two symbols bound one run of bytes in a read-only section.
     unsafe { std::slice::from_raw_parts(start, len) }.to_vec()

@@ -52,6 +52,18 @@ pub fn wait_usage(pidfd: impl AsFd) -> Result<Option<(Exit, Usage)>> {
     )
 }
 
+/// Whether others of this user, and root of a namespace that a process with our memory is in, may look into our memory.
+///
+/// # Errors
+/// The failed `prctl`.
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    call(
+        "prctl",
+        || format!("PR_SET_DUMPABLE, {}", i32::from(dumpable)),
+        || nix::sys::prctl::set_dumpable(dumpable),
+    )
+}
+
 /// The greatest resident size of this process so far, in bytes.
 #[must_use]
 pub fn own_memory_peak() -> u64 {

@@ -3,9 +3,15 @@
 
 use crate::sys::Errno;
 
-/// `mount_setattr(fd, "", flags, {set, 0, propagation, 0})`.
-pub(super) fn mount_setattr(fd: i32, flags: i32, set: u64, propagation: u64) -> Result<(), Errno> {
-    let attr: [u64; 4] = [set, 0, propagation, 0];
+/// `mount_setattr(fd, "", flags, {set, 0, propagation, userns})`.
+pub(super) fn mount_setattr(
+    fd: i32,
+    flags: i32,
+    set: u64,
+    propagation: u64,
+    userns: u64,
+) -> Result<(), Errno> {
+    let attr: [u64; 4] = [set, 0, propagation, userns];
     // SAFETY: the path is a static C string and the struct (four u64, linux/mount.h) lives across the call.
     let result = unsafe {
         libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr))
@@ -54,4 +60,21 @@ pub(super) fn wait_usage(
     let used =
         super::process::Usage { user: time(usage.ru_utime), system: time(usage.ru_stime), memory_peak };
     Ok(Some((exit, used)))
+}
+
+/// `landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION)`.
+pub(super) fn landlock_abi() -> Result<i64, Errno> {
+    const VERSION: u32 = 1;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: no memory is passed.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) };
+    Errno::result(result)
+}
+
+/// `ioctl(fd, KVM_GET_API_VERSION, 0)`.
+pub(super) fn kvm_version(fd: i32) -> Result<i32, Errno> {
+    const KVM_GET_API_VERSION: libc::c_ulong = 0xae00;
+    // SAFETY: the request takes no memory.
+    let result = unsafe { libc::ioctl(fd, KVM_GET_API_VERSION, 0) };
+    Errno::result(result)
 }

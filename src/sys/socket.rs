@@ -1,29 +1,10 @@
-//! TCP and Unix sockets that never block by themselves, and waiting for them.
+//! TCP and Unix sockets that never block by themselves.
 
-use crate::sys::{Errno, Outcome, Result, call};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use crate::sys::{Result, call};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
-
-/// What ended a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
-    /// The socket can be read or written, or has failed.
-    Ready,
-    /// The time is over.
-    Timeout,
-    /// A signal came, or the wake fd became readable.
-    Signal,
-}
-
-impl Outcome for Woken {
-    fn show(&self) -> String {
-        format!("{self:?}")
-    }
-}
 
 /// Opens a TCP socket for the family of `peer`, in the network namespace of this thread.
 ///
@@ -114,35 +95,5 @@ pub fn recv(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
         "recv",
         || format!("{}, …, {len}, 0", fd.as_raw_fd()),
         || rustix::net::recv(fd, buf, RecvFlags::empty()).map(|(got, _)| got),
-    )
-}
-
-/// Waits until `fd` can be read (or written), `wake` can be read, or `timeout` is over. Without `fd`, a sleep.
-///
-/// # Errors
-/// The failed `ppoll`.
-pub fn wait(
-    fd: Option<(BorrowedFd<'_>, bool)>,
-    wake: Option<BorrowedFd<'_>>,
-    timeout: Duration,
-) -> Result<Woken> {
-    let mut set = Vec::with_capacity(2);
-    if let Some(wake) = wake {
-        set.push(PollFd::from_borrowed_fd(wake, PollFlags::IN));
-    }
-    if let Some((fd, write)) = fd {
-        set.push(PollFd::from_borrowed_fd(fd, if write { PollFlags::OUT } else { PollFlags::IN }));
-    }
-    let timespec = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
-    call(
-        "ppoll",
-        || format!("[{} fds], {timeout:?}", usize::from(fd.is_some()) + usize::from(wake.is_some())),
-        || match rustix::event::poll(&mut set, Some(&timespec)) {
-            Ok(0) => Ok(Woken::Timeout),
-            Ok(_) if wake.is_some() && !set[0].revents().is_empty() => Ok(Woken::Signal),
-            Ok(_) => Ok(Woken::Ready),
-            Err(rustix::io::Errno::INTR) => Ok(Woken::Signal),
-            Err(errno) => Err(Errno::from_raw(errno.raw_os_error())),
-        },
     )
 }

@@ -1,7 +1,8 @@
 //! What a group costs: `cargo bench --bench cgroup`.
 //!
 //! Create, limit (memory, cpus, pids), add a process and delete, 1,000 times, in turns with the bare file system calls that
-//! do the same; 1,000 groups alive at once; the stats of 1,000 groups against the bare reads. Needs root.
+//! do the same; 1,000 groups alive at once, and the bare ones beside them; the stats of 1,000 groups against the bare
+//! reads. Needs root.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run ends")]
 #![expect(clippy::disallowed_methods, reason = "a process to be moved is started from outside")]
@@ -21,7 +22,8 @@ fn main() {
         println!("SKIP: the bench needs root");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    // A memory file system, as /run is.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let dirs = StateDirs { run: dir.path().join("run"), root: dir.path().join("root") };
     let session = Session::new(dirs).unwrap();
     let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
@@ -115,38 +117,43 @@ fn cycles(session: &Session, pid: i32) {
     row("create + limit + add + delete, 1,000 times, median", median(ours), median(bare));
 }
 
+/// How long something took.
+fn timed<T>(total: &mut Duration, what: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let value = what();
+    *total += started.elapsed();
+    value
+}
+
+/// Ours and theirs in turns, so that neither finds the machine warmer than the other.
 fn alive(session: &Session) {
     let host = Host::detect("bench").unwrap();
     let v1 = host.with("bench", "memory").unwrap().version == 1;
-    let limits = limits();
+    let (limits, files) = (limits(), stat_files(v1));
     let count = u32::try_from(ROUNDS).unwrap();
-    let started = Instant::now();
-    let groups: Vec<_> = (0..ROUNDS).map(|_| cgroup::limit_new(session, &limits).unwrap()).collect();
-    let made = started.elapsed();
-    let started = Instant::now();
-    let sum: usize = groups.iter().map(|(_, group)| group.stats().as_object().unwrap().len()).sum();
-    let stats = started.elapsed();
-    assert!(sum > 0);
-    let files = stat_files(v1);
-    let paths: Vec<Vec<PathBuf>> = groups.iter().map(|(_, group)| group.paths()).collect();
-    let started = Instant::now();
-    for path in paths.iter().flatten() {
-        files.iter().for_each(|file| drop(read(path, file)));
+    let zero = || (Duration::ZERO, Duration::ZERO);
+    let (mut made, mut stats, mut deleted) = (zero(), zero(), zero());
+    let mut groups = Vec::new();
+    for n in 0..ROUNDS {
+        let group = timed(&mut made.0, || cgroup::limit_new(session, &limits).unwrap());
+        let bare = folders(&host, &format!("bench-{}-{n}", std::process::id()));
+        timed(&mut made.1, || bare_make(&bare, v1));
+        groups.push((group, bare));
     }
-    let bare_stats = started.elapsed();
-    let started = Instant::now();
-    groups.into_iter().for_each(|(id, _)| session.close_handle(id).unwrap());
-    let closed = started.elapsed();
-    let started = Instant::now();
-    let all: Vec<Vec<PathBuf>> =
-        (0..ROUNDS).map(|n| folders(&host, &format!("bench-{}-{n}", std::process::id()))).collect();
-    all.iter().for_each(|folders| bare_make(folders, v1));
-    let bare_made = started.elapsed();
-    let started = Instant::now();
-    all.iter().for_each(|folders| remove(folders));
-    row("1,000 alive at once: create + limit, each", made / count, bare_made / count);
-    row("1,000 alive at once: stats, each", stats / count, bare_stats / count);
-    row("1,000 alive at once: delete, each", closed / count, started.elapsed() / count);
+    for ((_, group), bare) in &groups {
+        let all = timed(&mut stats.0, || group.stats());
+        assert!(all.is_object());
+        let read_all = || bare.iter().for_each(|path| files.iter().for_each(|file| drop(read(path, file))));
+        timed(&mut stats.1, read_all);
+    }
+    for ((id, group), bare) in groups {
+        drop(group);
+        timed(&mut deleted.0, || session.close_handle(id).unwrap());
+        timed(&mut deleted.1, || remove(&bare));
+    }
+    for (name, (ours, bare)) in [("create + limit", made), ("stats", stats), ("delete", deleted)] {
+        row(&format!("1,000 alive at once: {name}, each"), ours / count, bare / count);
+    }
 }
 
 /// What the stats are made of; a file that a folder does not have is left out.

@@ -4,6 +4,7 @@
 //!
 //! * from a running cshell, in six new namespaces with an overlay, `pivot_root` and `/proc`, against the floor: the same
 //!   system calls in a loop of this program;
+//! * what each part of `security: "default"` adds to such a start, and all of it together;
 //! * a command on the host, from a small program and from one with 512 MB touched;
 //! * as a whole command, against `bwrap` and `crun`, without and with limits on memory and processes;
 //! * the cold start: `cshell -c 1`, against the static `true` itself.
@@ -37,6 +38,7 @@ fn main() {
     }
     let place = Place::new();
     running(&place);
+    hardening(&place);
     large(&place);
     whole(&place);
 }
@@ -182,6 +184,58 @@ fn running(place: &Place) {
     let (overlaid, folders) = rows.split_at(4);
     overlaid.iter().for_each(|row| row.print(&overlaid[0]));
     folders.iter().for_each(|row| row.print(&folders[0]));
+}
+
+/// The rules on devices of the default policy.
+const DEVICES: &str = r#"["deny all", "allow c *:* m", "allow b *:* m", "allow c 1:3 rwm", "allow c 1:5 rwm", "allow c 1:7 rwm",
+    "allow c 1:8 rwm", "allow c 1:9 rwm", "allow c 5:0 rwm", "allow c 5:1 rwm", "allow c 5:2 rwm", "allow c 136:* rwm"]"#;
+
+fn hardening(place: &Place) {
+    let (root, own) = (place.path("root"), place.path("own"));
+    let root = format!(
+        "rootfs: #{{ lowerdir: \"{}\", upperdir: \"{1}/upper\", workdir: \"{1}/work\" }}",
+        root.display(),
+        own.display()
+    );
+    let bare = format!("ns: {SIX}, {root}, mounts: [\"proc\", \"dev\", \"sys\"]");
+    let policy = "let p = security::policy(#{ security: \"default\" });";
+    let bodies = [
+        ("without: six namespaces, overlay, /proc, /dev, /sys", bare.clone()),
+        ("capabilities", format!("{bare}, capabilities: p.capabilities")),
+        ("no_new_privs", format!("{bare}, no_new_privs: true")),
+        ("system calls filtered, no_new_privs", format!("{bare}, no_new_privs: true, seccomp: \"default\"")),
+        ("masked paths", format!("{bare}, masked_paths: p.masked_paths")),
+        ("read-only paths", format!("{bare}, readonly_paths: p.readonly_paths")),
+        ("a group with rules on devices", format!("{bare}, cgroup: #{{ devices: {DEVICES} }}")),
+        ("security: \"default\", confirmed", format!("{root}, security: \"default\"")),
+        ("security: \"default\", a group given", format!("{root}, security: \"default\", cgroup: g")),
+    ];
+    let before = format!("{policy} let g = cgroup::limit(#{{ devices: {DEVICES} }});");
+    let mut rows: Vec<Row> = bodies.iter().map(|(name, _)| Row::new(name)).collect();
+    let start = |options: &String| format!("proc::exec([\"/true\"], #{{ {options} }});");
+    let mut running: Vec<Running> =
+        bodies.iter().map(|(_, options)| Running::prepared(place, &before, &start(options))).collect();
+    for round in 0..=ROUNDS {
+        for (row, running) in rows.iter_mut().zip(&mut running) {
+            let time = running.once();
+            if round > 0 {
+                row.times.push(time);
+            }
+        }
+    }
+    running.into_iter().for_each(Running::end);
+    println!("\nWhat each part of a policy adds to a start");
+    println!("{:<58} {:>8} {:>8} {:>7} {:>5}", "", "median", "p90 ms", "adds", "runs");
+    for row in &rows {
+        let adds = row.at(50) - rows[0].at(50);
+        println!(
+            "{:<58} {:>8.2} {:>8.2} {adds:>7.2} {:>5}",
+            row.name,
+            row.at(50),
+            row.at(90),
+            row.times.len()
+        );
+    }
 }
 
 fn floor(place: &Place, overlay: bool) -> Duration {

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::allow_attributes, reason = "what is unused differs between the test files")]
 
+pub(crate) mod skip;
+pub(crate) mod user;
+
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -25,6 +28,7 @@ pub(crate) struct Cshell {
     stdout: Option<String>,
     stderr: Option<String>,
     status: Ended,
+    user: Option<user::User>,
 }
 
 /// How a program ended.
@@ -65,6 +69,7 @@ pub(crate) fn cshell<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Cs
         stdout: None,
         stderr: None,
         status: Ended::Exit(0),
+        user: None,
     }
 }
 
@@ -101,6 +106,22 @@ impl Cshell {
         self
     }
 
+    /// Runs as an ordinary user with subordinate ids.
+    pub(crate) fn by_user(self) -> Self {
+        self.by_user_with(user::User::default())
+    }
+
+    /// Runs as an ordinary user.
+    pub(crate) fn by_user_with(mut self, user: user::User) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// The folder that holds the state folders and the working folder: the home of an ordinary user.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub(crate) fn stdin(mut self, text: &str) -> Self {
         self.stdin = unindent(text).into();
         self
@@ -125,11 +146,16 @@ impl Cshell {
 
     #[expect(clippy::disallowed_methods, reason = "the program under test")]
     fn spawn(&self) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cshell"));
+        let binary = env!("CARGO_BIN_EXE_cshell");
+        let mut command = Command::new(binary);
+        if let Some(user) = &self.user {
+            command = user.command(binary.as_ref(), self.folder.path());
+        } else {
+            command.env_clear();
+        }
         command
             .args(&self.args)
             .current_dir(&self.cwd)
-            .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("CSHELL_RUN", self.folder.path().join("run"))
             .env("CSHELL_ROOT", self.folder.path().join("root"))
@@ -159,6 +185,46 @@ impl Cshell {
             stderr: String::from_utf8(output.stderr).unwrap(),
             ended: output.status.into(),
         }
+    }
+
+    /// Runs it as the user in control groups that root has delegated to it, on version 1 and 2: made by another run of the
+    /// program, which takes them back.
+    #[track_caller]
+    pub(crate) fn delegated(mut self) -> Run {
+        let user = self.user.get_or_insert_default();
+        user.before = format!("{}\n{}", user::DELEGATE, user.before);
+        let group =
+            "let options = #{ cgroup: cgroup::create(`delegated-${sys::info().pid}`, #{ cpuset: \"0\" }) };";
+        self.under(group)
+    }
+
+    /// Runs it as the user from another run of the program, as root, which starts it with the `options` that the script
+    /// `setup` makes.
+    #[track_caller]
+    pub(crate) fn under(self, setup: &str) -> Run {
+        let driver = format!(
+            "{setup} options.check = false; let run = proc::exec(sys::args(), options); \
+             print(run.stdout); sys::log(run.stderr); exit(run.code);"
+        );
+        let user = self.user.clone().unwrap();
+        let command = user.command(env!("CARGO_BIN_EXE_cshell").as_ref(), self.folder.path());
+        let mut outer = code(&driver);
+        outer.args.push(command.get_program().into());
+        outer.args.extend(command.get_args().map(Into::into));
+        outer.args.extend(self.args.iter().cloned());
+        for (name, value) in command.get_envs() {
+            outer.env.push((name.to_str().unwrap().into(), value.unwrap().to_str().unwrap().into()));
+        }
+        outer.env.push(("STATE".into(), self.folder.path().to_str().unwrap().into()));
+        outer.cwd.clone_from(&self.cwd);
+        outer.output()
+    }
+
+    /// Runs it, and looks at something before its folder goes.
+    #[track_caller]
+    pub(crate) fn output_with<T>(self, look: impl FnOnce() -> T) -> (Run, T) {
+        let run = self.output();
+        (run, look())
     }
 
     /// Runs it and compares everything.

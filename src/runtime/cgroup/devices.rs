@@ -26,7 +26,8 @@ pub struct Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", if self.allow { "allow" } else { "deny" }, self.entry())
+        let verb = if self.allow { "allow" } else { "deny" };
+        if self.is_all() { write!(f, "{verb} all") } else { write!(f, "{verb} {}", self.entry()) }
     }
 }
 
@@ -114,6 +115,15 @@ impl Rule {
             && (self.read || !other.read)
             && (self.write || !other.write)
             && (self.mknod || !other.mknod)
+    }
+}
+
+/// Whether a group has rules: a list that does not allow all, or a program.
+#[must_use]
+pub fn any(dir: &Dir) -> bool {
+    match dir.version {
+        2 => bpf::attached(dir.fd()).is_ok_and(|count| count > 0),
+        _ => dir.read("cgroup", "devices.list").is_ok_and(|list| list.trim() != "a *:* rwm"),
     }
 }
 

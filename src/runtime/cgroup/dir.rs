@@ -2,10 +2,12 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::host;
+use crate::runtime::cgroup::subtree::NO_INTERNAL;
 use crate::runtime::object::FileId;
+use crate::runtime::rootless;
 use crate::sys::{Errno, file};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,8 @@ pub struct Dir {
     pub version: u8,
     /// The controllers that it has: those of its hierarchy, in version 2 those enabled for it.
     controllers: RefCell<Vec<String>>,
+    /// Whether those are still the ones of the group above, of which it has no more and maybe less.
+    inherited: Cell<bool>,
     /// Its identity.
     pub id: FileId,
     fd: OwnedFd,
@@ -40,7 +44,12 @@ impl Dir {
     /// # Errors
     /// [`ErrorKind::Unsupported`] when it is not on a cgroup file system.
     pub fn open(op: &'static str, path: &Path, version: u8, controllers: &[String]) -> Result<Self> {
-        Self::open_at(op, CWD, path, path, version, controllers)
+        let (fd, id) = open_at(op, CWD, path, path)?;
+        let magic = file::fs_magic(&fd).context(op, format!("cannot examine {}", path.display()))?;
+        if magic != if version == 2 { MAGIC_V2 } else { MAGIC_V1 } {
+            return Err(ordinary(op, path, version));
+        }
+        Ok(Self::of(fd, id, path, version, controllers))
     }
 
     /// Makes a folder in this one, which is a group below it, and opens it.
@@ -49,42 +58,28 @@ impl Dir {
     /// The failed `mkdirat`; as [`open`](Self::open).
     pub fn make(&self, op: &'static str, name: &str) -> Result<Self> {
         let path = self.path.join(name);
-        file::mkdirat(&self.fd, Path::new(name), 0o755).map_err(|source| refused(op, &path, source))?;
-        Self::open_at(op, &self.fd, Path::new(name), &path, self.version, &self.controllers.borrow())
+        file::mkdirat(&self.fd, Path::new(name), 0o755).map_err(|source| self.refused(op, &path, source))?;
+        let (fd, id) = open_at(op, &self.fd, Path::new(name), &path)?;
+        // A hierarchy is a file system of its own: on the same one it is a group as this is.
+        if id.dev != self.id.dev {
+            return Err(ordinary(op, &path, self.version));
+        }
+        let dir = Self::of(fd, id, &path, self.version, &self.controllers.borrow());
+        dir.inherited.set(self.version == 2);
+        Ok(dir)
     }
 
-    fn open_at(
-        op: &'static str,
-        at: impl AsFd,
-        name: &Path,
-        path: &Path,
-        version: u8,
-        controllers: &[String],
-    ) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let fd = file::openat(at, name, flags, Mode::empty()).map_err(|source| {
-            Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path)
-        })?;
-        let magic = file::fs_magic(&fd).context(op, format!("cannot examine {}", path.display()))?;
-        if magic != if version == 2 { MAGIC_V2 } else { MAGIC_V1 } {
-            let what =
-                format!("{} is an ordinary folder, not a version {version} control group", path.display());
-            return Err(Error::new(ErrorKind::Unsupported, op, what)
-                .path(path)
-                .hint("mount the controller first"));
-        }
-        let found =
-            file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
-        let id = FileId { dev: found.dev, ino: found.ino };
-        Ok(Self {
+    fn of(fd: OwnedFd, id: FileId, path: &Path, version: u8, controllers: &[String]) -> Self {
+        Self {
             path: path.to_owned(),
             version,
             controllers: RefCell::new(controllers.to_vec()),
+            inherited: Cell::new(false),
             id,
             fd,
             journal: RefCell::default(),
             program: RefCell::default(),
-        })
+        }
     }
 
     /// Its descriptor.
@@ -96,7 +91,11 @@ impl Dir {
     /// Whether its hierarchy has this controller.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
-        host::serves(self.version, &self.controllers.borrow(), controller)
+        let serves = || host::serves(self.version, &self.controllers.borrow(), controller);
+        if serves() && self.inherited.get() && self.refresh("cgroup.controllers").is_err() {
+            self.controllers.take();
+        }
+        serves()
     }
 
     /// Reads again which controllers a version 2 group has.
@@ -106,13 +105,8 @@ impl Dir {
     pub fn refresh(&self, op: &'static str) -> Result<()> {
         let text = self.read(op, "cgroup.controllers")?;
         self.controllers.replace(text.split_ascii_whitespace().map(str::to_owned).collect());
+        self.inherited.set(false);
         Ok(())
-    }
-
-    /// Whether it has no controller at all.
-    #[must_use]
-    pub fn has_none(&self) -> bool {
-        self.controllers.borrow().is_empty()
     }
 
     /// From now on remembers what files held before they are written.
@@ -164,6 +158,13 @@ impl Dir {
     /// # Errors
     /// The failed open or write.
     pub fn write(&self, op: &'static str, name: &str, value: &str) -> Result<()> {
+        self.remember(op, name);
+        let fd = self.open_for_writing(op, name)?;
+        self.write_to(op, &fd, name, value)
+    }
+
+    /// Keeps what a file holds, while a change of several is under way.
+    fn remember(&self, op: &'static str, name: &str) {
         if self.journal.borrow().is_some()
             && let Ok(before) = self.read(op, name)
             && let Some(journal) = self.journal.borrow_mut().as_mut()
@@ -171,8 +172,10 @@ impl Dir {
             // Files of many lines are changed line by line, and not brought back.
             journal.extend((!before.contains('\n')).then(|| (name.to_owned(), before)));
         }
-        let fd = self.open_for_writing(op, name)?;
-        file::write_once(&fd, value.as_bytes())
+    }
+
+    fn write_to(&self, op: &'static str, fd: &OwnedFd, name: &str, value: &str) -> Result<()> {
+        file::write_once(fd, value.as_bytes())
             .map(drop)
             .map_err(|source| self.failed(op, &format!("cannot write {value:?} to"), name, source))
     }
@@ -182,8 +185,11 @@ impl Dir {
     /// # Errors
     /// The failed write, or a difference.
     pub fn set(&self, op: &'static str, name: &str, value: &str, expected: &str) -> Result<()> {
-        self.write(op, name, value)?;
-        let held = self.read(op, name)?;
+        self.remember(op, name);
+        let fd = file::openat(&self.fd, Path::new(name), OFlags::RDWR, Mode::empty())
+            .map_err(|source| self.failed(op, "cannot open", name, source))?;
+        self.write_to(op, &fd, name, value)?;
+        let held = self.read_from(op, &fd, name)?;
         if held == expected {
             return Ok(());
         }
@@ -203,12 +209,20 @@ impl Dir {
     /// The failed open or read.
     pub fn read(&self, op: &'static str, name: &str) -> Result<String> {
         let fd = self.open_for_reading(op, name)?;
+        self.read_from(op, &fd, name)
+    }
+
+    fn read_from(&self, op: &'static str, fd: &OwnedFd, name: &str) -> Result<String> {
         let mut text = Vec::new();
         let mut buf = [0; 4096];
         loop {
-            match file::read(&fd, &mut buf).map_err(|source| self.failed(op, "cannot read", name, source))? {
-                0 => break,
-                len => text.extend(&buf[..len]),
+            let at = u64::try_from(text.len()).unwrap_or(u64::MAX);
+            let len = file::read_at(fd, &mut buf, at);
+            let len = len.map_err(|source| self.failed(op, "cannot read", name, source))?;
+            text.extend(&buf[..len]);
+            // A read ends early only where the next line does not fit, and no line is as long as half of this.
+            if len < buf.len() / 2 {
+                break;
             }
         }
         Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
@@ -232,20 +246,16 @@ impl Dir {
     /// Reads one field of a file of `name value` lines.
     #[must_use]
     pub fn field(&self, name: &str, field: &str) -> Option<u64> {
-        let text = self.read("cgroup.stats", name).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+        self.fields(name, [field])[0]
     }
 
-    /// The error for a group that cannot give controllers to those below it because processes are in it.
+    /// Reads some fields of a file of `name value` lines, at once.
     #[must_use]
-    pub fn taken(&self, op: &'static str) -> Error {
-        Error::new(
-            ErrorKind::Busy,
-            op,
-            "processes are in the group that would have groups with limits below it",
-        )
-        .path(&self.path)
-        .hint(NO_INTERNAL)
+    pub fn fields<const N: usize>(&self, name: &str, fields: [&str; N]) -> [Option<u64>; N] {
+        let text = self.read("cgroup.stats", name).unwrap_or_default();
+        fields.map(|field| {
+            text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+        })
     }
 
     fn failed(&self, op: &'static str, what: &str, name: &str, source: crate::sys::SysError) -> Error {
@@ -274,33 +284,80 @@ impl Dir {
                 error.hint(NO_INTERNAL)
             }
             Errno::EBUSY => error.hint("the group's use is above the limit and could not be reclaimed"),
-            _ => forbidden(error, errno),
+            _ => self.forbidden(error, errno),
+        }
+    }
+
+    /// Where the hierarchy is mounted.
+    fn mount_point(&self) -> &Path {
+        let is_root = |path: &&Path| file::identify(CWD, path).is_ok_and(|found| found.mount_root);
+        self.path.ancestors().find(is_root).unwrap_or(&self.path)
+    }
+
+    /// Adds how to be allowed to change groups.
+    fn forbidden(&self, error: Error, errno: Errno) -> Error {
+        match errno {
+            Errno::EROFS => error.hint(format!(
+                "the cgroup file system is mounted read-only here: `mount -o remount,bind,rw {}`, or start the container with it writable",
+                self.mount_point().display()
+            )),
+            Errno::EACCES | Errno::EPERM => error.hint(delegate(&self.path, self.version)),
+            _ => error,
+        }
+    }
+
+    fn refused(&self, op: &'static str, path: &Path, source: crate::sys::SysError) -> Error {
+        let errno = source.errno();
+        let error = Error::sys(op, format!("cannot make the group {}", path.display()), source).path(path);
+        match errno {
+            Errno::EEXIST => error.hint("the name is taken: choose another, or leave it out for a free one"),
+            Errno::EAGAIN => {
+                error.hint("cgroup.max.descendants or cgroup.max.depth of a group above is reached")
+            }
+            _ => self.forbidden(error, errno),
         }
     }
 }
 
-/// What the no-internal-process rule asks of users (cgroups(7)).
-const NO_INTERNAL: &str = "in version 2 a group has processes, or groups below it with controllers, not both: put the processes into a group below it first (g.create(\"leaf\").add(pid))";
+fn open_at(op: &'static str, at: impl AsFd, name: &Path, path: &Path) -> Result<(OwnedFd, FileId)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let fd = file::openat(at, name, flags, Mode::empty()).map_err(|source| {
+        Error::sys(op, format!("cannot open the group {}", path.display()), source).path(path)
+    })?;
+    let found =
+        file::identify(&fd, Path::new("")).context(op, format!("cannot identify {}", path.display()))?;
+    Ok((fd, FileId { dev: found.dev, ino: found.ino }))
+}
 
-/// Adds how to be allowed to change groups.
-fn forbidden(error: Error, errno: Errno) -> Error {
-    match errno {
-        Errno::EROFS => error.hint(
-            "the cgroup file system is mounted read-only here: mount -o remount,rw it, or start the container with it writable",
-        ),
-        Errno::EACCES | Errno::EPERM => error.hint(
-            "run as root, or have a group delegated to you: `systemd-run --user --scope -p Delegate=yes cshell …` (cgroups(7), delegation)",
-        ),
-        _ => error,
+fn ordinary(op: &'static str, path: &Path, version: u8) -> Error {
+    let what = format!("{} is an ordinary folder, not a version {version} control group", path.display());
+    Error::new(ErrorKind::Unsupported, op, what).path(path).hint("mount the controller first")
+}
+
+/// The files of a group that a user needs, to make groups below it and to put processes there (cgroups(7), delegation).
+#[must_use]
+pub fn delegated_files(version: u8) -> &'static [&'static str] {
+    if version == 2 {
+        &["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+    } else {
+        &["cgroup.procs", "tasks"]
     }
 }
 
-fn refused(op: &'static str, path: &Path, source: crate::sys::SysError) -> Error {
-    let errno = source.errno();
-    let error = Error::sys(op, format!("cannot make the group {}", path.display()), source).path(path);
-    match errno {
-        Errno::EEXIST => error.hint("the name is taken: choose another, or leave it out for a free one"),
-        Errno::EAGAIN => error.hint("cgroup.max.descendants or cgroup.max.depth of a group above is reached"),
-        _ => forbidden(error, errno),
-    }
+/// How to be given a place for groups, where the group at `path` is somebody else's.
+#[must_use]
+pub fn delegate(path: &Path, version: u8) -> String {
+    // Outside, where the group is to be given away.
+    let user = rootless::user();
+    let group = path.join(format!("user-{user}"));
+    let group = group.display();
+    let files: Vec<String> = delegated_files(version).iter().map(|name| format!("{group}/{name}")).collect();
+    let systemd = match version {
+        2 => "start it as `systemd-run --user --scope -p Delegate=yes cshell …`; or, without systemd, ",
+        _ => "",
+    };
+    format!(
+        "{systemd}as root: `mkdir {group}; chown {user} {group} {}`, and have the shell that starts this program put there: `echo PID >{group}/cgroup.procs` (cgroups(7), delegation)",
+        files.join(" ")
+    )
 }

@@ -43,7 +43,7 @@ pub fn set(session: &Session, id: HandleId, group: &Cgroup, frozen: bool) -> Res
     let text = format!("{} the group {}", if frozen { "freeze" } else { "thaw" }, group.group_name());
     let (step, ()) = session.step(Intent { op, text, claim: Object::Nothing }, |_| {
         match unified {
-            Some(dir) => set_v2(op, &dir, frozen)?,
+            Some(dir) => set_v2(session, op, &dir, frozen)?,
             None => set_v1(op, &*group.dir(op, "freezer")?, frozen)?,
         }
         let effect = if frozen { "frozen" } else { "running" };
@@ -53,17 +53,20 @@ pub fn set(session: &Session, id: HandleId, group: &Cgroup, frozen: bool) -> Res
     Ok(())
 }
 
-fn set_v2(op: &'static str, dir: &Dir, frozen: bool) -> Result<()> {
+fn set_v2(session: &Session, op: &'static str, dir: &Dir, frozen: bool) -> Result<()> {
     dir.write(op, "cgroup.freeze", if frozen { "1" } else { "0" })?;
-    let mut waiter = Waiter::on(dir.open_for_reading(op, "cgroup.events")?);
+    let waiter = Waiter::on(dir.open_for_reading(op, "cgroup.events")?);
     let until = Instant::now() + PATIENCE;
-    while dir.field("cgroup.events", "frozen") != Some(u64::from(frozen)) {
+    loop {
+        waiter.arm(op)?;
+        if dir.field("cgroup.events", "frozen") == Some(u64::from(frozen)) {
+            return Ok(());
+        }
         if expired(until) {
             return Err(not_done(op, dir, frozen));
         }
-        waiter.wait(op, Some(until))?;
+        waiter.wait(session, op, Some(until))?;
     }
-    Ok(())
 }
 
 fn set_v1(op: &'static str, dir: &Dir, frozen: bool) -> Result<()> {

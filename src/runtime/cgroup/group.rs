@@ -9,10 +9,13 @@ use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+
+/// How often processes that are born meanwhile are looked for.
+const ROUNDS: usize = 100;
 
 /// A control group.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Cgroup {
     in_scope: Cell<bool>,
     /// Whether it was killed by `cgroup.kill`, which newborns are then mistaken for the victims of.
     killed: Cell<bool>,
+    /// Whether groups below it were given controllers, which keeps processes out of a version 2 group.
+    gives: Cell<bool>,
     /// How often each event had happened when a script last heard of it.
     pub(super) heard: RefCell<BTreeMap<String, u64>>,
 }
@@ -73,7 +78,7 @@ pub fn create(
     let usual = ["memory", "cpu", "cpuacct", "pids"];
     let parent = parent.map(|id| session.handle::<Cgroup>(id, OP).map(|group| (id, group))).transpose()?;
     let mut controllers: Vec<&str> = match &parent {
-        Some((_, parent)) => usual.into_iter().filter(|name| parent.has(name)).collect(),
+        Some((_, parent)) => usual.into_iter().filter(|name| parent.can_give(OP, name, limits)).collect(),
         None => usual.into_iter().filter(|name| ground.with(OP, name).is_ok()).collect(),
     };
     controllers.extend(limits.iter().map(Limit::controller));
@@ -134,8 +139,8 @@ pub fn of(session: &Session, op: &'static str, pid: Option<i32>) -> Result<(Hand
 impl Cgroup {
     fn named(name: String, token: bool) -> Self {
         let (dirs, heard) = (RefCell::default(), RefCell::default());
-        let (in_scope, killed) = (Cell::new(false), Cell::new(false));
-        Self { name, token, parent: None, foreign: false, dirs, in_scope, killed, heard }
+        let (in_scope, killed, gives) = (Cell::new(false), Cell::new(false), Cell::new(false));
+        Self { name, token, parent: None, foreign: false, dirs, in_scope, killed, gives, heard }
     }
 
     fn anonymous(session: &Session) -> Self {
@@ -189,8 +194,6 @@ impl Cgroup {
             let object = object(ids(&made));
             Ok(Done { effect: format!("group at {}", shown.join(", ")), value: made, object })
         })?;
-        let unified = made.iter().filter(|dir| dir.version == 2);
-        unified.filter(|dir| !dir.has_none()).try_for_each(|dir| dir.refresh(op))?;
         self.dirs.borrow_mut().extend(made);
         Ok(Some(step))
     }
@@ -202,8 +205,9 @@ impl Cgroup {
         if wanted.is_empty() {
             return Ok(());
         }
-        if self.parent.is_some() {
+        if let Some((_, parent)) = &self.parent {
             subtree::enable_in_ours(op, base, &wanted)?;
+            parent.gives.set(true);
         } else {
             let ours = Ground::of(session, op)?.is_ours();
             subtree::enable_in_own(session, op, base, ours, &wanted)?;
@@ -212,7 +216,24 @@ impl Cgroup {
         dirs.iter().filter(|dir| dir.version == 2).try_for_each(|dir| dir.refresh(op))
     }
 
-    /// Makes the group known to further controllers. Its processes follow.
+    /// Whether groups below it have this controller without being asked to. A version 2 group with processes cannot give
+    /// it; one that is to have no limits can be made nonetheless, for the processes to go to.
+    fn can_give(&self, op: &'static str, controller: &str, limits: &[Limit]) -> bool {
+        let Some(dir) = self.find(controller) else { return false };
+        let crowded = limits.is_empty() && dir.version == 2 && subtree::is_crowded(op, &dir).unwrap_or(false);
+        !crowded
+    }
+
+    /// Makes it ready to take a process: groups below it had controllers, and are gone.
+    fn receive(&self, op: &'static str) -> Result<()> {
+        if let Some(dir) = self.unified().filter(|_| self.gives.get()) {
+            subtree::disable_in_ours(op, &dir)?;
+            self.gives.set(false);
+        }
+        Ok(())
+    }
+
+    /// Makes the group known to further controllers. Its processes, and those of the groups below it, follow.
     pub(super) fn reach(
         &self,
         session: &Session,
@@ -223,15 +244,28 @@ impl Cgroup {
         if controllers.iter().all(|controller| self.has(controller)) {
             return Ok(());
         }
-        let members = self.procs();
         let before = self.dirs.borrow().len();
         let step = self.add_dirs(session, op, controllers)?;
         step.into_iter().for_each(|step| session.add_step(id, step));
-        let dirs = self.dirs.borrow();
-        for pid in members {
-            for dir in &dirs[before..] {
-                dir.write(op, "cgroup.procs", &pid.to_string())?;
+        self.follow(op, before)
+    }
+
+    /// Moves its processes, and those of the groups below it, into those of its folders that are new.
+    fn follow(&self, op: &'static str, before: usize) -> Result<()> {
+        let dirs = self.dirs();
+        let mut moved = BTreeSet::new();
+        // One that is born of a process that has not moved yet is found in the next round.
+        for _ in 0..ROUNDS {
+            let mut members = Vec::new();
+            dirs[..before].iter().for_each(|dir| reclaim::collect(&dir.path, &mut members));
+            let fresh: BTreeSet<i32> = members.into_iter().filter(|pid| !moved.contains(pid)).collect();
+            if fresh.is_empty() {
+                break;
             }
+            for pid in &fresh {
+                dirs[before..].iter().try_for_each(|dir| subtree::move_one(dir, op, &pid.to_string()))?;
+            }
+            moved.extend(fresh);
         }
         Ok(())
     }
@@ -296,6 +330,18 @@ impl Cgroup {
         .hint("make one of your own below it: cgroup::create(name, #{ … }) or cgroup::limit(#{ … })"))
     }
 
+    /// Whether its memory may be limited: by itself, or by a group above that its controller makes it a part of.
+    #[must_use]
+    pub fn limits_memory(&self) -> bool {
+        self.has("memory")
+    }
+
+    /// Whether something says which devices its processes may use.
+    #[must_use]
+    pub fn has_device_rules(&self) -> bool {
+        self.find("devices").is_some_and(|dir| super::devices::any(&dir))
+    }
+
     /// Its name.
     #[must_use]
     pub fn group_name(&self) -> &str {
@@ -308,13 +354,25 @@ impl Cgroup {
         self.dirs.borrow().iter().map(|dir| dir.path.clone()).collect()
     }
 
+    /// The folders that a process of the group is in: its own, and in hierarchies where it has none that of a group above,
+    /// whose limits are its own as well.
+    fn places(&self) -> Vec<Rc<Dir>> {
+        let mut found = self.dirs();
+        let above = self.parent.as_ref().map(|(_, parent)| parent.places()).unwrap_or_default();
+        // Each hierarchy is a file system of its own.
+        let missing = |dir: &Rc<Dir>| !found.iter().any(|known| known.id.dev == dir.id.dev);
+        let more: Vec<Rc<Dir>> = above.into_iter().filter(missing).collect();
+        found.extend(more);
+        found
+    }
+
     /// The `tasks` files of its version 1 folders, open for a child to enter through; and `cgroup.procs` of version 2 where
     /// it cannot be [born](Self::birth) there.
     ///
     /// # Errors
     /// The failed open.
     pub fn entries(&self, op: &'static str) -> Result<Vec<OwnedFd>> {
-        let dirs = self.dirs.borrow();
+        let dirs = self.places();
         let entered = dirs.iter().filter(|dir| dir.version == 1 || self.was_killed());
         entered
             .map(|dir| dir.open_for_writing(op, if dir.version == 1 { "tasks" } else { "cgroup.procs" }))
@@ -324,8 +382,9 @@ impl Cgroup {
     /// Its version 2 folder, for a child to be born in.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// [`ErrorKind::Busy`] while groups below it have controllers; when no descriptor is left.
     pub fn birth(&self, op: &'static str) -> Result<Option<OwnedFd>> {
+        self.receive(op)?;
         let unified = self.unified().filter(|_| !self.was_killed());
         unified.map(|dir| crate::runtime::start::duplicate(op, dir.fd())).transpose()
     }
@@ -356,8 +415,8 @@ impl Cgroup {
             return Err(Error::new(ErrorKind::InvalidArgument, OP, format!("{pid} is not a process id"))
                 .hint("process ids start at 1; sys::info().pid is that of this program"));
         }
-        let dirs = self.dirs.borrow();
-        dirs.iter().try_for_each(|dir| dir.write(OP, "cgroup.procs", &pid.to_string()))
+        self.receive(OP)?;
+        self.places().iter().try_for_each(|dir| dir.write(OP, "cgroup.procs", &pid.to_string()))
     }
 
     /// Kills every process in it and in the groups below it.

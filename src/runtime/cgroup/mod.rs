@@ -6,6 +6,7 @@ pub mod driver;
 pub mod freeze;
 pub mod group;
 pub mod host;
+pub mod info;
 pub mod io;
 pub mod limits;
 pub mod probe;
@@ -20,5 +21,5 @@ pub mod version;
 pub mod watch;
 
 pub use group::{Cgroup, create, limit, limit_new};
+pub use info::info;
 pub use limits::Limit;
-pub use stats::info;

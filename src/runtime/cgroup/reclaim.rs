@@ -120,7 +120,8 @@ fn members(dir: &Path) -> Vec<(i32, OwnedFd)> {
     pids.into_iter().filter_map(|pid| Some((pid, process::open(pid).ok()?))).collect()
 }
 
-fn collect(dir: &Path, pids: &mut Vec<i32>) {
+/// Adds the processes of a group and of those below it.
+pub(super) fn collect(dir: &Path, pids: &mut Vec<i32>) {
     let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     // 0 is a process of a pid namespace that we do not see.
     pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));

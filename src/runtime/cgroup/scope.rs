@@ -67,7 +67,9 @@ fn hold(session: &Session, op: &'static str, name: &str) -> Result<(StepId, Runn
         pid_ns: None,
         time_ns: None,
         cgroup: None,
+        limited: false,
         maps: None,
+        confirm: None,
     };
     start::start(session, start, |StepFailure { what, call, .. }| {
         Error::sys(op, format!("cannot {what}"), call)

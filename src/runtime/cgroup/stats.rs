@@ -2,9 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
-use crate::runtime::cgroup::driver::{self, Driver};
 use crate::runtime::cgroup::group::Cgroup;
-use crate::runtime::cgroup::host::Host;
 use crate::runtime::cgroup::version;
 use serde_json::{Map, Value, json};
 use std::rc::Rc;
@@ -34,7 +32,7 @@ fn seconds(micros: u64) -> f64 {
 /// Processor time in microseconds: all, in programs, in the kernel.
 fn cpu_time(group: &Cgroup) -> [Option<u64>; 3] {
     if let Some(dir) = group.unified() {
-        return ["usage_usec", "user_usec", "system_usec"].map(|name| dir.field("cpu.stat", name));
+        return dir.fields("cpu.stat", ["usage_usec", "user_usec", "system_usec"]);
     }
     let Some(dir) = group.find("cpuacct") else { return [None; 3] };
     let nanos = |name: &str| dir.number(name).map(|nanos| nanos / 1000);
@@ -73,7 +71,11 @@ impl Cgroup {
     /// The periods in which it was held back by its quota.
     #[must_use]
     pub fn throttled_periods(&self) -> Option<u64> {
-        self.stat("cpu", |dir| dir.field("cpu.stat", "nr_throttled"))
+        self.throttling()[1]
+    }
+
+    fn throttling(&self) -> [Option<u64>; 3] {
+        self.find("cpu").map_or([None; 3], |dir| version::of(dir.version).throttling(&dir))
     }
 
     /// The limits that are in force, by the names of version 2: numbers, or text such as `max`.
@@ -88,12 +90,13 @@ impl Cgroup {
     #[must_use]
     pub fn stats(&self) -> Value {
         let [usage, user, system] = cpu_time(self);
-        let throttled = self.stat("cpu", |dir| version::of(dir.version).throttled_usec(dir));
+        let [periods, throttled_periods, throttled] = self.throttling();
+        let memory = self.stat("memory", |dir| version::of(dir.version).memory_current(dir));
         json!({
             "memory": {
-                "current": self.stat("memory", |dir| version::of(dir.version).memory_current(dir)),
+                "current": memory,
                 "peak": self.memory_peak(),
-                "swap": self.stat("memory", |dir| version::of(dir.version).swap_current(dir)),
+                "swap": self.stat("memory", |dir| version::of(dir.version).swap_current(dir, memory)),
                 "oom_kills": self.oom_kills(),
             },
             "cpu": {
@@ -103,8 +106,8 @@ impl Cgroup {
                 "usage_usec": usage,
                 "user_usec": user,
                 "system_usec": system,
-                "periods": self.stat("cpu", |dir| dir.field("cpu.stat", "nr_periods")),
-                "throttled_periods": self.throttled_periods(),
+                "periods": periods,
+                "throttled_periods": throttled_periods,
                 "throttled": throttled.map(seconds),
             },
             "pids": {
@@ -187,51 +190,4 @@ fn pressure_line(line: &str) -> Option<(String, Value)> {
     };
     let map: Map<String, Value> = pairs.map(|(name, text)| (name.to_owned(), value(text))).collect();
     Some((name.to_owned(), map.into()))
-}
-
-/// What the host has: mode and why, the driver, and for each controller its version, where our own group is and whether
-/// groups can be made there.
-///
-/// # Errors
-/// When `/proc/self` cannot be read.
-pub fn info() -> Result<Value> {
-    use crate::runtime::cgroup::host::Mode;
-    let host = Host::detect("cgroup::info")?;
-    let mut controllers = Map::new();
-    for hierarchy in &host.hierarchies {
-        let writable = rustix::fs::access(&hierarchy.own, rustix::fs::Access::WRITE_OK).is_ok();
-        for name in &hierarchy.controllers {
-            let own = hierarchy.own.display().to_string();
-            let value = json!({ "version": hierarchy.version, "own": own, "writable": writable });
-            controllers.insert(name.clone(), value);
-        }
-    }
-    let why = match host.mode() {
-        Mode::V1 => "every controller is mounted as version 1",
-        Mode::Hybrid => "controllers are mounted as version 1, with a version 2 tree beside them",
-        Mode::V2 => "one version 2 tree has all controllers",
-        Mode::None => "no cgroup file system is mounted",
-    };
-    let writable = |path: &std::path::Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    let choice = driver::choose("cgroup::info", &host)?;
-    let refused = host.hierarchies.iter().find(|hierarchy| !writable(&hierarchy.own));
-    let delegation = match refused {
-        _ if choice.driver != Driver::Cgroupfs => {
-            json!({ "delegated": false, "why": "groups are made in a scope that systemd delegates to the session" })
-        }
-        None => json!({ "delegated": true, "why": "groups can be made below our own" }),
-        Some(hierarchy) => {
-            let why = format!("{} cannot be written by this user", hierarchy.own.display());
-            json!({ "delegated": false, "why": why })
-        }
-    };
-    Ok(json!({
-        "mode": host.mode().name(),
-        "why": why,
-        "controllers": controllers,
-        "unified": host.unified().map(|hierarchy| hierarchy.own.display().to_string()),
-        "delegation": delegation,
-        "driver": choice.driver.name(),
-        "driver_reason": choice.reason,
-    }))
 }

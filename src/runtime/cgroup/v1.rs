@@ -77,9 +77,9 @@ impl Version for V1 {
         dir.number("memory.max_usage_in_bytes")
     }
 
-    fn swap_current(&self, dir: &Dir) -> Option<u64> {
+    fn swap_current(&self, dir: &Dir, memory: Option<u64>) -> Option<u64> {
         let sum = dir.number("memory.memsw.usage_in_bytes")?;
-        Some(sum.saturating_sub(self.memory_current(dir)?))
+        Some(sum.saturating_sub(memory?))
     }
 
     fn oom_kills(&self, dir: &Dir) -> Option<u64> {
@@ -113,8 +113,10 @@ impl Version for V1 {
         devices.into_iter().map(with_name).collect()
     }
 
-    fn throttled_usec(&self, dir: &Dir) -> Option<u64> {
-        dir.field("cpu.stat", "throttled_time").map(|nanos| nanos / 1000)
+    fn throttling(&self, dir: &Dir) -> [Option<u64>; 3] {
+        let [periods, throttled, nanos] =
+            dir.fields("cpu.stat", ["nr_periods", "nr_throttled", "throttled_time"]);
+        [periods, throttled, nanos.map(|nanos| nanos / 1000)]
     }
 
     fn events(&self, dir: &Dir) -> Vec<(&'static str, u64)> {
@@ -205,12 +207,10 @@ fn set_memory(op: &'static str, dir: &Dir, value: Max) -> Result<()> {
     let new = value.map_or(UNLIMITED, pages);
     let set =
         || dir.set(op, MEMORY, &show(value, "-1"), &new.to_string()).map_err(|error| in_use(dir, error));
-    let (Some(before), Some(together)) = (dir.number(MEMORY), dir.number(MEMORY_AND_SWAP)) else {
+    let Some(together) = dir.number(MEMORY_AND_SWAP).filter(|together| *together < UNLIMITED) else {
         return set();
     };
-    if together >= UNLIMITED {
-        return set();
-    }
+    let Some(before) = dir.number(MEMORY) else { return set() };
     let sum = new.saturating_add(together.saturating_sub(before)).min(UNLIMITED);
     let text = if sum == UNLIMITED { "-1".to_owned() } else { sum.to_string() };
     let set_sum = || dir.set(op, MEMORY_AND_SWAP, &text, &sum.to_string());

@@ -5,7 +5,7 @@ use crate::runtime::cgroup::devices;
 use crate::runtime::cgroup::dir::Dir;
 use crate::runtime::cgroup::io::{Device, IoMax};
 use crate::runtime::cgroup::limits::{Limit, Max};
-use crate::runtime::cgroup::version::{Version, check_within, huge_pages, pages, show};
+use crate::runtime::cgroup::version::{UNLIMITED, Version, check_within, huge_pages, pages, show};
 use crate::sys::Errno;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ impl Version for V2 {
         dir.number("memory.peak")
     }
 
-    fn swap_current(&self, dir: &Dir) -> Option<u64> {
+    fn swap_current(&self, dir: &Dir, _memory: Option<u64>) -> Option<u64> {
         dir.number("memory.swap.current")
     }
 
@@ -76,8 +76,8 @@ impl Version for V2 {
         text.lines().filter_map(line).collect()
     }
 
-    fn throttled_usec(&self, dir: &Dir) -> Option<u64> {
-        dir.field("cpu.stat", "throttled_usec")
+    fn throttling(&self, dir: &Dir) -> [Option<u64>; 3] {
+        dir.fields("cpu.stat", ["nr_periods", "nr_throttled", "throttled_usec"])
     }
 
     fn events(&self, dir: &Dir) -> Vec<(&'static str, u64)> {
@@ -113,9 +113,14 @@ impl Version for V2 {
         let names = FILES.into_iter().map(str::to_owned).chain(huge);
         names
             .filter(|name| dir.has(name.split('.').next().unwrap_or_default()))
-            .filter_map(|name| Some((name.clone(), dir.read("cgroup.limits", &name).ok()?)))
+            .filter_map(|name| Some((name.clone(), unlimited(dir.read("cgroup.limits", &name).ok()?))))
             .collect()
     }
+}
+
+/// Huge pages without a limit show the number that stands for none.
+fn unlimited(text: String) -> String {
+    if text.parse::<u64>().is_ok_and(|number| number >= UNLIMITED) { "max".into() } else { text }
 }
 
 /// A limit below the use would kill: first asks the kernel to take back what it can, and refuses what is still too low.

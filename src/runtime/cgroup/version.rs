@@ -25,14 +25,14 @@ pub trait Version: Debug {
     fn memory_current(&self, dir: &Dir) -> Option<u64>;
     /// The greatest use of memory so far, in bytes.
     fn memory_peak(&self, dir: &Dir) -> Option<u64>;
-    /// The use of swap now, in bytes.
-    fn swap_current(&self, dir: &Dir) -> Option<u64>;
+    /// The use of swap now, in bytes, where `memory` is the use of memory.
+    fn swap_current(&self, dir: &Dir, memory: Option<u64>) -> Option<u64>;
     /// How many processes of this very group the memory controller has killed.
     fn oom_kills(&self, dir: &Dir) -> Option<u64>;
     /// What the group has done to each device: `device rbytes wbytes rios wios`.
     fn io(&self, dir: &Dir) -> Vec<Value>;
-    /// How long it was held back, in microseconds.
-    fn throttled_usec(&self, dir: &Dir) -> Option<u64>;
+    /// The periods of its quota, those in which it was held back, and how long that was, in microseconds.
+    fn throttling(&self, dir: &Dir) -> [Option<u64>; 3];
     /// The events of the memory and pids controllers, by name.
     fn events(&self, dir: &Dir) -> Vec<(&'static str, u64)>;
     /// The limits in force, by the names of version 2; `max` where there is none.

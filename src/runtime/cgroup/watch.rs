@@ -1,13 +1,15 @@
 //! Waiting for what happens to a group, and knowing what has happened since a script last heard of it.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
-use crate::runtime::cancel;
-use crate::runtime::cgroup::dir::Dir;
+use crate::runtime::attend;
 use crate::runtime::cgroup::group::Cgroup;
 use crate::runtime::cgroup::stats;
+use crate::runtime::session::Session;
 use crate::runtime::units;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::sys::file;
+use nix::poll::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The events that are counted.
@@ -18,7 +20,7 @@ pub const STATES: [&str; 4] = ["frozen", "thawed", "populated", "empty"];
 pub const PRESSURES: [&str; 3] = ["cpu_pressure", "memory_pressure", "io_pressure"];
 
 /// How often a counter is looked at that the kernel does not tell about.
-const LOOK: Duration = Duration::from_millis(5);
+pub const LOOK: Duration = Duration::from_millis(5);
 
 /// Something that happened to a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,38 +56,50 @@ pub fn expired(until: Instant) -> bool {
     Instant::now() >= until
 }
 
-/// Waits for the kernel to say that a file has changed, or for a while where it does not say so.
+/// Hears from the kernel that a file has changed, or looks now and then where the kernel does not say so.
 #[derive(Debug)]
 pub struct Waiter {
-    fd: Option<OwnedFd>,
+    fd: Option<Rc<OwnedFd>>,
 }
 
 impl Waiter {
     /// Is told by the kernel.
     #[must_use]
     pub fn on(fd: OwnedFd) -> Self {
-        Self { fd: Some(fd) }
+        Self { fd: Some(Rc::new(fd)) }
     }
 
-    /// Waits until the file has changed, until `until`, or until the program is to stop. May return for nothing.
+    /// What the kernel tells by, if it does.
+    #[must_use]
+    pub fn told(&self) -> Option<&Rc<OwnedFd>> {
+        self.fd.as_ref()
+    }
+
+    /// Has the kernel tell of what comes from now on: to be called before one looks at what there is.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`].
-    pub fn wait(&mut self, op: &'static str, until: Option<Instant>) -> Result<bool> {
-        cancel::check(op)?;
-        let Some(fd) = &self.fd else {
-            let next = Instant::now() + LOOK;
-            return cancel::sleep(op, until.map_or(next, |until| until.min(next))).map(|()| true);
-        };
-        let mut fds = vec![PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
-        fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()).as_millis() + 1);
-        // A change between the caller's look and this poll is not told again by every kernel: look now and then.
-        let most = left.unwrap_or(100).min(100);
-        let _ = poll(&mut fds, PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX));
-        let told = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLPRI));
-        cancel::check(op)?;
-        Ok(told)
+    /// [`ErrorKind::NotFound`] when the group was removed from outside.
+    pub fn arm(&self, op: &'static str) -> Result<()> {
+        let Some(fd) = &self.fd else { return Ok(()) };
+        // What is told is a difference to what was last read through this descriptor (kernfs_generic_poll).
+        file::read_at(fd, &mut [0; 256], 0).map(drop).map_err(|source| {
+            Error::sys(op, "cannot read the events of the group", source)
+                .kind_is(ErrorKind::NotFound)
+                .hint("the control group was removed from outside")
+        })
+    }
+
+    /// Waits until the file has changed since it was [armed](Self::arm), until `until`, or until the program is to stop.
+    /// May return for nothing. Whether the kernel has told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`]; what the session's attendant fails with.
+    pub fn wait(&self, session: &Session, op: &'static str, until: Option<Instant>) -> Result<bool> {
+        let fds: Vec<PollFd<'_>> =
+            self.fd.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLPRI)).collect();
+        let look = fds.is_empty().then(|| Instant::now() + LOOK);
+        let ready = attend::wait(session, op, &fds, [until, look].into_iter().flatten().min())?;
+        Ok(ready.contains(&true))
     }
 }
 
@@ -146,14 +160,22 @@ impl Cgroup {
     /// Waits for an event: one that came since it was last heard of, a state that holds, or pressure.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`]; [`ErrorKind::Interrupted`]; as [`check_event`](Self::check_event).
-    pub fn wait(&self, event: &str, timeout: Option<Duration>, threshold: Threshold) -> Result<Happened> {
+    /// [`ErrorKind::Timeout`]; [`ErrorKind::Interrupted`]; what the session's attendant fails with;
+    /// [`ErrorKind::NotFound`] when the group was removed from outside; as [`check_event`](Self::check_event).
+    pub fn wait(
+        &self,
+        session: &Session,
+        event: &str,
+        timeout: Option<Duration>,
+        threshold: Threshold,
+    ) -> Result<Happened> {
         const OP: &str = "cgroup.wait";
         self.check_event(OP, event)?;
         let until = timeout.map(|timeout| Instant::now() + timeout);
         let pressed = PRESSURES.contains(&event);
-        let mut waiter = if pressed { self.press(OP, event, threshold)? } else { self.waiter(OP, event)? };
+        let waiter = if pressed { self.press(OP, event, threshold)? } else { self.waiter(OP, event)? };
         loop {
+            waiter.arm(OP)?;
             if !pressed && let Some(happened) = self.now(event) {
                 return Ok(happened);
             }
@@ -162,7 +184,7 @@ impl Cgroup {
                 let what = format!("{event:?} did not come within {shown}");
                 return Err(Error::new(ErrorKind::Timeout, OP, what).subject(self.group_name()));
             }
-            if waiter.wait(OP, until)? && pressed {
+            if waiter.wait(session, OP, until)? && pressed {
                 return Ok(Happened { event: event.to_owned(), count: 1, total: 1 });
             }
         }
@@ -175,18 +197,21 @@ impl Cgroup {
     }
 
     /// What tells about an event: the file of version 2, where there is one.
-    fn waiter(&self, op: &'static str, event: &str) -> Result<Waiter> {
+    ///
+    /// # Errors
+    /// The failed open.
+    pub fn waiter(&self, op: &'static str, event: &str) -> Result<Waiter> {
         let (controller, file) = match event {
             "pids_max" => ("pids", "pids.events"),
             state if STATES.contains(&state) => ("cgroup", "cgroup.events"),
             _ => ("memory", "memory.events"),
         };
-        let told = |dir: &Dir| dir.version == 2 || controller == "pids";
-        let fd = match self.find(controller).filter(|dir| told(dir)) {
+        // Version 1 has pids.events as well, and does not tell of it (seen on Linux 6.18).
+        let fd = match self.find(controller).filter(|dir| dir.version == 2) {
             Some(dir) => Some(dir.open_for_reading(op, file)?),
             None => None,
         };
-        Ok(Waiter { fd })
+        Ok(Waiter { fd: fd.map(Rc::new) })
     }
 
     /// Asks the kernel to tell about pressure (psi.rst): `some 100000 1000000`, in microseconds.
@@ -195,11 +220,11 @@ impl Cgroup {
         let dir = self.unified_or(op, "pressure is measured")?;
         let file = event.replace('_', ".");
         dir.read(op, &file).map_err(stats::no_psi)?;
-        let fd = crate::sys::file::openat(dir.fd(), std::path::Path::new(&file), OFlags::RDWR, Mode::empty())
+        let fd = file::openat(dir.fd(), std::path::Path::new(&file), OFlags::RDWR, Mode::empty())
             .context(op, format!("cannot open {file}"))?;
         let kind = if threshold.full { "full" } else { "some" };
         let text = format!("{kind} {} {}", threshold.stall.as_micros(), threshold.window.as_micros());
-        crate::sys::file::write_once(&fd, text.as_bytes()).map_err(|source| {
+        file::write_once(&fd, text.as_bytes()).map_err(|source| {
             Error::sys(op, format!("the kernel does not take the threshold {text:?}"), source)
                 .hint("stall must be less than window, and window from 500ms to 10s (without CAP_SYS_RESOURCE a multiple of 2s)")
         })?;

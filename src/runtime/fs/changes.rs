@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result, SysContext};
 use crate::runtime::cancel;
+use crate::runtime::fs::fuse;
 use crate::runtime::fs::overlay::Overlay;
 use crate::runtime::fs::walk;
 use crate::sys::inode::Stat;
@@ -65,7 +66,12 @@ fn compare(upper: &Path, lowers: &[PathBuf], folder: &Path, found: &mut Vec<Chan
     let mut note = |path: &Path, kind| found.push(Change { path: Path::new("/").join(path), kind });
     let mut folders = Vec::new();
     let mut names = BTreeSet::new();
+    let mut opaque = false;
     for (name, _) in walk::entries(OP, &upper.join(folder))? {
+        if fuse::is_mark(&name) {
+            opaque = true;
+            continue;
+        }
         let path = folder.join(&name);
         names.insert(name);
         let above = stat(&upper.join(&path))?;
@@ -88,7 +94,7 @@ fn compare(upper: &Path, lowers: &[PathBuf], folder: &Path, found: &mut Vec<Chan
             (None, _) => {}
         }
     }
-    if !folder.as_os_str().is_empty() && is_opaque(&upper.join(folder))? {
+    if !folder.as_os_str().is_empty() && (opaque || is_opaque(&upper.join(folder))?) {
         for name in names_below(lowers, folder)?.difference(&names) {
             note(&folder.join(name), ChangeKind::Deleted);
         }

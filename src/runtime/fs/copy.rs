@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cancel;
 use crate::runtime::fs::files::{self, cannot, cannot_io, without_parent};
 use crate::runtime::fs::replace;
+use crate::runtime::rootless;
 use crate::sys::inode::Stat;
 use crate::sys::{Errno, file, inode};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -119,7 +120,8 @@ fn make_anew(op: &'static str, to: &Path, make: impl Fn(&Path) -> crate::sys::Re
 }
 
 fn finish(op: &'static str, to: &Path, found: &Stat) -> Result<()> {
-    match inode::set_owner(CWD, to, found.uid, found.gid) {
+    let (uid, gid) = rootless::owner_of_copy(found.uid, found.gid);
+    match inode::set_owner(CWD, to, uid, gid) {
         Err(source) if !matches!(source.errno(), Errno::EPERM | Errno::EINVAL) => {
             return Err(cannot(op, "set the owner of", to)(source));
         }

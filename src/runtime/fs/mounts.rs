@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::overlay::Overlay;
 use crate::runtime::fs::{mountinfo, private};
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Progress, Session, StepId};
 use crate::runtime::units::show_bytes;
 use crate::sys::mount::{FsContext, Propagation};
@@ -106,6 +107,8 @@ pub fn mount(session: &Session, op: &'static str, spec: &MountSpec) -> Result<(H
 /// As [`mount()`], without a handle of its own.
 pub(super) fn make(session: &Session, op: &'static str, spec: &MountSpec) -> Result<(StepId, Mount)> {
     let mount_ns = private::mounts(session, op)?;
+    let view = view(spec);
+    let spec = view.as_ref().unwrap_or(spec);
     let target = target(op, &spec.target)?;
     let claim = Object::Mount { target: target.clone(), mount_id: None, mount_ns };
     let text = match (&spec.source, spec.kind.as_str()) {
@@ -126,6 +129,19 @@ pub(super) fn make(session: &Session, op: &'static str, spec: &MountSpec) -> Res
         (None, kind) => (kind, kind.to_owned()),
     };
     Ok((step, Mount { target, source, kind: kind.into(), options: spec.options.clone(), mount_id }))
+}
+
+/// In place of a procfs or sysfs of namespaces that are the machine's, where only its root may make one: a bind of the one
+/// there is, with what is mounted below it.
+fn view(spec: &MountSpec) -> Option<MountSpec> {
+    let there = match spec.kind.as_str() {
+        "proc" => "/proc",
+        "sysfs" => "/sys",
+        _ => return None,
+    };
+    rootless::entered()?;
+    let bind = MountSpec::bind(Path::new(there), &spec.target, true);
+    Some(MountSpec { options: spec.options.clone(), ..bind })
 }
 
 /// The mount point without links in it: what is mounted there is told by this path when it is unmounted.

@@ -2,11 +2,13 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
-use crate::runtime::fs::{mounts, private};
+use crate::runtime::fs::idmapped::IdMapping;
+use crate::runtime::fs::{fuse, mounts, private, shifted};
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
 use crate::sys::mount::FsContext;
-use crate::sys::{Errno, SysError, file, mount};
+use crate::sys::{Errno, SysError, file, inode, mount, record};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use serde_json::json;
@@ -161,6 +163,11 @@ impl Layers {
         Ok(Self { lowerdir, upper, work })
     }
 
+    /// The layers below, and the writable one with its work folder.
+    fn parts(&self) -> (&[PathBuf], Option<(&Path, &Path)>) {
+        (&self.lowerdir, self.upper.as_deref().zip(self.work.as_deref()))
+    }
+
     /// A detached mount of them.
     fn mount(&self, volatile: bool) -> Result<OwnedFd> {
         create(&self.lowerdir, self.upper.as_deref().zip(self.work.as_deref()), volatile)
@@ -171,27 +178,110 @@ impl Layers {
 ///
 /// # Errors
 /// As [`overlay`]. The steps that were made by then are in `steps`.
-pub fn detached(session: &Session, spec: &OverlaySpec, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
+///
+/// With `idmap` the owners of the layers below are shown as it maps them, and the writable layer belongs to root inside.
+pub fn detached(
+    session: &Session,
+    spec: &OverlaySpec,
+    idmap: Option<&IdMapping>,
+    steps: &mut Vec<StepId>,
+) -> Result<OwnedFd> {
     let lowerdir = check(spec)?;
+    if idmap.is_some() && rootless::in_user_ns() && spec.upperdir.is_some() {
+        let what = "without root a container with other ids writes to a copy, and not to an upperdir";
+        return Err(Error::new(ErrorKind::Unsupported, OP, what).hint("leave upperdir out, or userns"));
+    }
     if spec.merged.is_some() {
         let what = "the overlay of one process appears nowhere else";
         return Err(
             Error::new(ErrorKind::InvalidArgument, OP, what).hint("leave `merged` out, or use fs::overlay")
         );
     }
-    let home = Home::new(session, spec, false, steps)?;
+    let served = idmap.is_none() && rootless::in_user_ns();
+    let home = Home::new(session, spec, idmap.is_some() || served, steps)?;
     let text = format!("mount an overlay of {} for one process", count(lowerdir.len()));
     let layers = Layers::make(session, spec, &home, lowerdir, steps)?;
-    let (step, fd) = session.step(Intent { op: OP, text, claim: Object::Nothing }, |_| {
-        let fd = layers.mount(spec.volatile)?;
+    if idmap.is_some() {
+        private::mounts(session, OP)?;
+    }
+    let made = session.step(Intent { op: OP, text, claim: Object::Nothing }, |_| {
+        let fd = match idmap {
+            Some(idmap) if rootless::in_user_ns() => return copied(&layers, &home, idmap),
+            Some(idmap) => mapped(&layers, &home, idmap, spec)?,
+            None => layers.mount(spec.volatile)?,
+        };
         Ok(Done {
             value: fd,
             object: Object::Nothing,
             effect: "a detached mount, which goes with its descriptor".into(),
         })
-    })?;
-    steps.push(step);
-    Ok(fd)
+    });
+    match made {
+        Ok((step, fd)) => {
+            steps.push(step);
+            Ok(fd)
+        }
+        Err(error) if served && fuse::is_refused(&error) => {
+            private::mounts(session, OP)?;
+            let merged = home.part("merged")?;
+            fuse::mount(session, layers.parts(), &merged, error, steps)?;
+            mount::clone_tree(CWD, &merged, false).context(OP, format!("cannot open {}", merged.display()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A detached mount of layers whose owners are mapped. The mapped layers are attached beside them while it is made: older
+/// kernels take no others.
+fn mapped(layers: &Layers, home: &Home, idmap: &IdMapping, spec: &OverlaySpec) -> Result<OwnedFd> {
+    let mut shown = Vec::new();
+    for (index, layer) in layers.lowerdir.iter().enumerate() {
+        let tree = mount::clone_tree(CWD, layer, false)
+            .context(OP, format!("cannot open the layer {}", layer.display()))?;
+        idmap.apply(OP, &tree, layer, false)?;
+        let at = home.part(&format!("mapped-{index}"))?;
+        mount::attach(&tree, CWD, &at).context(OP, format!("cannot attach {}", at.display()))?;
+        shown.push(Shown(at));
+    }
+    let lowerdir: Vec<PathBuf> = shown.iter().map(|shown| shown.0.clone()).collect();
+    if let (Some(upper), Some((uid, gid)), None) = (&layers.upper, idmap.maps.root_outside(), &spec.upperdir)
+    {
+        inode::set_owner(CWD, upper, uid, gid)
+            .context(OP, format!("cannot give {} to root inside", upper.display()))?;
+    }
+    create(&lowerdir, layers.upper.as_deref().zip(layers.work.as_deref()), spec.volatile)
+}
+
+/// In place of the overlay, a copy of it that belongs to the ids inside: in a user namespace the layers cannot be mapped.
+fn copied(layers: &Layers, home: &Home, idmap: &IdMapping) -> Result<Done<OwnedFd>> {
+    let mut lowerdir = layers.lowerdir.clone();
+    if lowerdir.len() == 1 {
+        lowerdir.push(home.part("nothing")?);
+    }
+    let merged = home.part("merged")?;
+    let tree = create(&lowerdir, None, false)?;
+    mount::attach(&tree, CWD, &merged).context(OP, format!("cannot attach {}", merged.display()))?;
+    let shown = Shown(merged);
+    let copy = home.part("copy")?;
+    let started = record::clock();
+    let files = record::paused(|| shifted::copy(&shown.0, &copy, &idmap.maps))?;
+    record::note(|| format!("copy {files} files"), Ok("0".into()), started);
+    drop(shown);
+    let fd = mount::clone_tree(CWD, &copy, false).context(OP, format!("cannot open {}", copy.display()))?;
+    let effect = format!(
+        "a copy of {files} files in place of an overlay: without root the owners of layers cannot be mapped"
+    );
+    Ok(Done { value: fd, object: Object::Nothing, effect })
+}
+
+/// A mount in the session's own mount namespace that goes with this.
+struct Shown(PathBuf);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // It would go with the program; the overlay holds its own copy.
+        let _ = mount::detach(&self.0);
+    }
 }
 
 fn mount_all(
@@ -210,7 +300,7 @@ fn mount_all(
         None => format!("mount a read-only overlay of {}", count(lowerdir.len())),
     };
     let claim = Object::Mount { target: merged.clone(), mount_id: None, mount_ns };
-    let (step, mount_id) = session.step(Intent { op: OP, text, claim }, |progress| {
+    let made = session.step(Intent { op: OP, text, claim }, |progress| {
         let detached = layers.mount(spec.volatile)?;
         // Known before it is attached: at no instant is there a mount of ours that the ledger cannot recognise.
         let fail = |source| Error::sys(OP, "cannot attach the overlay", source).path(&merged);
@@ -224,8 +314,17 @@ fn mount_all(
             object,
             effect: format!("overlay at {} (mount id {mount_id})", merged.display()),
         })
-    })?;
-    steps.push(step);
+    });
+    let mount_id = match made {
+        Ok((step, mount_id)) => {
+            steps.push(step);
+            mount_id
+        }
+        Err(error) if fuse::is_refused(&error) => {
+            fuse::mount(session, layers.parts(), &merged, error, steps)?
+        }
+        Err(error) => return Err(error),
+    };
     Ok(Overlay { lowerdir, upperdir: upper, merged, origin: spec.origin.clone(), mount_id })
 }
 
@@ -327,6 +426,9 @@ fn refused(context: &FsContext, source: SysError) -> Error {
     };
     let error = Error::sys(OP, what, source);
     match errno {
+        Errno::EPERM | Errno::EACCES if rootless::in_user_ns() => error.kind_is(ErrorKind::Unsupported).hint(
+            "overlays in a user namespace need Linux 5.11: on an older kernel run as root, or give a folder as rootfs",
+        ),
         Errno::EINVAL => error.hint(
             "an upper layer cannot lie on an overlay, and upper and work must be folders of one file system",
         ),
@@ -343,12 +445,18 @@ fn configure(
     volatile: bool,
 ) -> crate::sys::Result<OwnedFd> {
     context.set("source", Path::new("cshell"))?;
+    if rootless::in_user_ns() {
+        // Marks that root of a user namespace may set: `user.overlay.*` in place of `trusted.overlay.*` (Linux 5.11).
+        context.flag("userxattr")?;
+    }
     set_layers(context, lowerdir)?;
     if let Some((upper, work)) = writable {
         context.set("upperdir", upper)?;
         context.set("workdir", work)?;
         // What a commit reads from the upper layer must be there, whole, under its own name.
-        for key in ["redirect_dir", "metacopy", "index"] {
+        // With `userxattr` there are no redirects, and to say so in this way is refused.
+        let redirects = (!rootless::in_user_ns()).then_some("redirect_dir");
+        for key in redirects.into_iter().chain(["metacopy", "index"]) {
             context.set(key, Path::new("off"))?;
         }
         if volatile {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::fs::files::{cannot, without_parent};
+use crate::runtime::rootless;
 use crate::runtime::state::token;
 use crate::sys::inode::Stat;
 use crate::sys::{Errno, SysError, file, inode};
@@ -114,6 +115,7 @@ fn create(op: &'static str, path: &Path, temp: &Path) -> Result<File> {
 /// Sets the owner, as far as this user may.
 pub(super) fn give(op: &'static str, path: &Path, fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
     let fd = fd.as_fd();
+    let (uid, gid) = rootless::owner_of_copy(uid, gid);
     let made = inode::stat(fd, Path::new("")).map_err(cannot(op, "examine", path))?;
     if (made.uid, made.gid) == (uid, gid) {
         return Ok(());

@@ -6,12 +6,14 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::image::xattr;
+use crate::runtime::rootless;
 use crate::sys::inode::{self, Stat};
 use crate::sys::{Errno, SysError, file};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -165,7 +167,7 @@ impl Mirror {
         }
         let to = self.inside(path);
         inode::symlink(target, CWD, &to)
-            .and_then(|()| inode::set_owner(CWD, &to, stat.uid, stat.gid))
+            .and_then(|()| set_owner(CWD, &to, stat))
             .and_then(|()| inode::set_mtime(CWD, &to, stat.mtime, stat.mtime_nanos))
             .map_err(|error| self.fail(path, error))
     }
@@ -186,7 +188,7 @@ impl Mirror {
             }
         }
         inode::make_node(CWD, &to, stat.kind, 0o600, stat.rdev)
-            .and_then(|()| inode::set_owner(CWD, &to, stat.uid, stat.gid))
+            .and_then(|()| set_owner(CWD, &to, stat))
             .and_then(|()| inode::set_perm_at(CWD, &to, stat.perm))
             .and_then(|()| inode::set_mtime(CWD, &to, stat.mtime, stat.mtime_nanos))
             .map_err(|error| self.fail(path, error))
@@ -204,7 +206,7 @@ impl Mirror {
         self.bytes += self.content(path, &mut from, &mut out)?;
         // In this order: a change of the owner clears setuid and capabilities.
         let dress = || {
-            inode::set_owner(&out, Path::new(""), stat.uid, stat.gid)?;
+            set_owner(&out, Path::new(""), &stat)?;
             inode::set_perm(&out, stat.perm)?;
             for (name, value) in xattr::read(CWD, path)?.kept {
                 inode::set_xattr(CWD, to, &name, &value)?;
@@ -241,13 +243,19 @@ impl Mirror {
     pub(super) fn finish(&self) -> Result<()> {
         for (path, stat) in self.folders.iter().rev() {
             let to = self.inside(path);
-            inode::set_owner(CWD, &to, stat.uid, stat.gid)
+            set_owner(CWD, &to, stat)
                 .and_then(|()| inode::set_perm_at(CWD, &to, stat.perm))
                 .and_then(|()| inode::set_mtime(CWD, &to, stat.mtime, stat.mtime_nanos))
                 .map_err(|error| self.fail(path, error))?;
         }
         Ok(())
     }
+}
+
+/// Gives a copy the owner of its original, or root where that has no id in this user namespace.
+fn set_owner(dir: impl AsFd, name: &Path, stat: &Stat) -> crate::sys::Result<()> {
+    let (uid, gid) = rootless::owner_of_copy(stat.uid, stat.gid);
+    inode::set_owner(dir, name, uid, gid)
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
+use crate::runtime::fs::fuse;
 use crate::runtime::image::tarfile::{Member, Writer};
 use crate::runtime::image::xattr;
 use crate::sys::inode::{self, Stat};
@@ -122,10 +123,11 @@ impl<W: Write> Packer<W> {
         if !path.is_empty() {
             path.push(b'/');
         }
-        if found.opaque {
+        let mut names = self.names(stack, path)?;
+        if found.opaque | fuse::take_marks(&mut names) {
             self.whiteout([path.as_slice(), OPAQUE].concat())?;
         }
-        for (name, first) in self.names(stack, path)? {
+        for (name, first) in names {
             path.extend_from_slice(&name);
             self.child(&stack[first..], OsStr::from_bytes(&name).as_ref(), path)?;
             path.truncate(path.len() - name.len());

@@ -10,6 +10,7 @@ use crate::runtime::fs::tree;
 use crate::runtime::image::pack::{OPAQUE, WHITEOUT, is_whiteout};
 use crate::runtime::image::tarfile::{Member, Reader};
 use crate::runtime::image::xattr;
+use crate::runtime::rootless;
 use crate::sys::inode::{self, Stat};
 use crate::sys::{Errno, SysError, file};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -101,8 +102,13 @@ impl Unpacker<'_> {
     }
 
     fn failed(&self, name: &[u8], source: SysError) -> Error {
-        Error::sys(self.op, format!("cannot make {:?}", path(name)), source)
-            .subject(format!("layer {}", self.blob))
+        let fix = rootless::why_refused(source.name(), source.errno());
+        let error = Error::sys(self.op, format!("cannot make {:?}", path(name)), source)
+            .subject(format!("layer {}", self.blob));
+        match fix {
+            Some(fix) => error.hint(fix),
+            None => error,
+        }
     }
 
     /// The path of a member, without leading, doubled and trailing slashes; never with `..`.

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::net::Netns;
 use crate::runtime::net::tcp::{Deadline, Stream, resolve};
+use crate::runtime::session::Session;
 use crate::runtime::units::show_bytes;
 use std::time::Duration;
 
@@ -55,12 +56,17 @@ impl HttpResponse {
 /// [`ErrorKind::NotFound`] when nothing listens; [`ErrorKind::Timeout`]; [`ErrorKind::Interrupted`] by a signal;
 /// [`ErrorKind::LimitReached`] for a body over `max_bytes`; [`ErrorKind::Corrupt`] for an answer that is not HTTP or
 /// ends early.
-pub fn http_get(target: Option<&Netns>, url: &str, options: &HttpOptions) -> Result<HttpResponse> {
+pub fn http_get(
+    session: &Session,
+    target: Option<&Netns>,
+    url: &str,
+    options: &HttpOptions,
+) -> Result<HttpResponse> {
     let place = parse_url(url)?;
     let request = request(&place, &options.headers)?;
     let peers = resolve(OP, &place.host, place.port)?;
     let fetch = || {
-        let deadline = Deadline::new(OP, options.timeout);
+        let deadline = Deadline::new(session, OP, options.timeout);
         let stream = Stream::connect(target, &peers, deadline)?;
         stream.send(request.as_bytes())?;
         Reader::new(|buf| stream.receive(buf)).response(options.max_bytes)

@@ -3,10 +3,12 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::net::Netns;
 use crate::runtime::net::netns::make_in;
+use crate::runtime::session::Session;
 use crate::runtime::units::show_duration;
-use crate::runtime::{cancel, units};
-use crate::sys::socket::{self, Woken};
+use crate::runtime::{attend, cancel, units};
+use crate::sys::socket;
 use crate::sys::{Errno, SysError};
+use nix::poll::{PollFd, PollFlags};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -18,15 +20,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// When a call has to be done, and in whose name it fails.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
+pub(super) struct Deadline<'a> {
+    session: &'a Session,
     pub(super) op: &'static str,
     started: Instant,
     timeout: Duration,
 }
 
-impl Deadline {
-    pub(super) fn new(op: &'static str, timeout: Duration) -> Self {
-        Self { op, started: Instant::now(), timeout }
+impl<'a> Deadline<'a> {
+    pub(super) fn new(session: &'a Session, op: &'static str, timeout: Duration) -> Self {
+        Self { session, op, started: Instant::now(), timeout }
     }
 
     fn left(&self) -> Duration {
@@ -41,15 +44,15 @@ impl Deadline {
     /// Waits for `fd`, or just waits, for `limit` at most; `false` when that or the deadline is over.
     fn wait(&self, fd: Option<(&OwnedFd, bool)>, limit: Duration) -> Result<bool> {
         let until = Instant::now() + limit.min(self.left());
+        let flags = |write| if write { PollFlags::POLLOUT } else { PollFlags::POLLIN };
+        let fd = fd.map(|(fd, write)| PollFd::new(fd.as_fd(), flags(write)));
+        let fds: Vec<PollFd<'_>> = fd.into_iter().collect();
         loop {
-            cancel::check(self.op)?;
-            let left = until.saturating_duration_since(Instant::now());
-            let fd = fd.map(|(fd, write)| (fd.as_fd(), write));
-            match socket::wait(fd, cancel::fd(), left).context(self.op, "cannot wait")? {
-                Woken::Ready => return Ok(true),
-                Woken::Timeout => return Ok(false),
-                // A signal that asks to stop is seen at the top; any other changes nothing.
-                Woken::Signal => {}
+            if attend::wait(self.session, self.op, &fds, Some(until))?.contains(&true) {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
             }
         }
     }
@@ -57,9 +60,9 @@ impl Deadline {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Stream<'a> {
     fd: OwnedFd,
-    deadline: Deadline,
+    deadline: Deadline<'a>,
 }
 
 /// Why one try to connect failed.
@@ -72,12 +75,12 @@ enum Failed {
     Final(Error),
 }
 
-fn try_connect(
+fn try_connect<'a>(
     target: Option<&Netns>,
     peer: SocketAddr,
-    deadline: Deadline,
+    deadline: Deadline<'a>,
     limit: Duration,
-) -> Result<Stream, Failed> {
+) -> Result<Stream<'a>, Failed> {
     let fd = make_in(target, || socket::tcp(peer))
         .context(deadline.op, "cannot open a socket")
         .map_err(Failed::Final)?;
@@ -90,9 +93,13 @@ fn try_connect(
     Ok(Stream { fd, deadline })
 }
 
-impl Stream {
+impl<'a> Stream<'a> {
     /// Connects to the first of `peers` that answers.
-    pub(super) fn connect(target: Option<&Netns>, peers: &[SocketAddr], deadline: Deadline) -> Result<Self> {
+    pub(super) fn connect(
+        target: Option<&Netns>,
+        peers: &[SocketAddr],
+        deadline: Deadline<'a>,
+    ) -> Result<Self> {
         let mut errors = Vec::new();
         for peer in peers {
             match try_connect(target, *peer, deadline, deadline.left()) {
@@ -154,13 +161,19 @@ fn unreachable(op: &'static str, peer: SocketAddr, source: SysError) -> Error {
 /// # Errors
 /// [`ErrorKind::Timeout`], with what the last try answered; [`ErrorKind::Interrupted`] by a signal;
 /// [`ErrorKind::NotFound`] for a name that `/etc/hosts` does not have.
-pub fn wait_port(target: Option<&Netns>, host: &str, port: u16, timeout: Duration) -> Result<Duration> {
+pub fn wait_port(
+    session: &Session,
+    target: Option<&Netns>,
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> Result<Duration> {
     const OP: &str = "net::wait_port";
     if port == 0 {
         return Err(Error::new(ErrorKind::InvalidArgument, OP, "the port is not between 1 and 65535"));
     }
     let peers = resolve(OP, host, port)?;
-    let deadline = Deadline::new(OP, timeout);
+    let deadline = Deadline::new(session, OP, timeout);
     let (mut limit, mut pause) = (FIRST_TRY, FIRST_PAUSE);
     let mut last = None;
     loop {

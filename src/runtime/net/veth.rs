@@ -9,7 +9,7 @@ use crate::runtime::net::addr::{check_mtu, parse_hosts};
 use crate::runtime::net::link::{PRIVILEGE, not_held, refused};
 use crate::runtime::net::netlink::{LO, Netlink, NewEnd};
 use crate::runtime::net::netns::show;
-use crate::runtime::net::{Cidr, LinkInfo, Mac, Netns, parse_mac, parse_name};
+use crate::runtime::net::{Cidr, LinkInfo, Mac, Netns, home, parse_mac, parse_name};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Progress, Session};
 use crate::sys::{self, Errno, SysError};
@@ -131,6 +131,8 @@ struct Plan {
     far: End,
     swapped: bool,
     born: Mac,
+    /// The network that ends beside this program live in, where that is not the host's.
+    home: Option<Netns>,
 }
 
 /// Makes a veth: both ends with their addresses and up, and `lo` up in each namespace given.
@@ -141,7 +143,11 @@ struct Plan {
 /// `CAP_NET_ADMIN`; [`ErrorKind::Unsupported`] when the kernel does not hold what it was told.
 #[expect(clippy::needless_pass_by_value, reason = "a spec is consumed by the call that it describes")]
 pub fn veth(session: &Session, spec: VethSpec) -> Result<(HandleId, Rc<Veth>)> {
-    let plan = plan(&spec, Netns::own(OP)?, sys::file::random().context(OP, "cannot read random bytes")?)?;
+    let random = sys::file::random().context(OP, "cannot read random bytes")?;
+    let mut plan = plan(&spec, Netns::own(OP)?, random)?;
+    if plan.near.ns.is_none() {
+        plan.stand_in(home::make(session, OP)?);
+    }
     let intent = Intent { op: OP, text: plan.text(), claim: plan.object(None) };
     let (n, (near, far)) = session.step(intent, |progress| make(&plan, progress))?;
     let (end, peer) = if plan.swapped { (far, near) } else { (near, far) };
@@ -168,7 +174,7 @@ fn plan(spec: &VethSpec, own: u64, random: [u8; 16]) -> Result<Plan> {
     check_mtu(OP, "peer.mtu", peer.mtu, &peer.hosts)?;
     let swapped = end.ns.is_some() && peer.ns.is_none();
     let (near, far) = if swapped { (peer, end) } else { (end, peer) };
-    Ok(Plan { near, far, swapped, born: Mac::local(born) })
+    Ok(Plan { near, far, swapped, born: Mac::local(born), home: None })
 }
 
 fn check(spec: &EndSpec, prefix: &str, own: u64, random: [u8; 5]) -> Result<End> {
@@ -201,6 +207,16 @@ impl End {
 }
 
 impl Plan {
+    /// Has the ends beside this program live in `home`.
+    fn stand_in(&mut self, home: Option<Netns>) {
+        for end in [&mut self.near, &mut self.far] {
+            if let (None, Some(home)) = (&end.ns, &home) {
+                end.inode = home.inode;
+            }
+        }
+        self.home = home;
+    }
+
     fn text(&self) -> String {
         format!("join {} and {}", self.near.text(), self.far.text())
     }
@@ -219,8 +235,9 @@ impl Plan {
 }
 
 fn make(plan: &Plan, progress: &Progress<'_>) -> Result<Done<(EndFacts, EndFacts)>> {
-    let near = Netlink::open(OP, plan.near.ns.as_ref())?;
-    let far = near.beside(OP, plan.far.ns.as_ref())?;
+    let place = |end: &End| end.ns.clone().or_else(|| plan.home.clone());
+    let near = Netlink::open(OP, place(&plan.near).as_ref())?;
+    let far = near.beside(OP, place(&plan.far).as_ref())?;
     for (end, netlink) in [(&plan.near, &near), (&plan.far, &far)] {
         refuse_taken_addresses(end, netlink)?;
     }

@@ -5,7 +5,9 @@ pub mod kinds;
 pub mod list;
 pub mod pin;
 pub mod set;
+pub mod subid;
 pub mod sysctl;
+pub mod userns;
 
 pub use crate::sys::mount::Propagation;
 pub use kinds::{Kind, Kinds};

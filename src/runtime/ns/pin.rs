@@ -1,9 +1,10 @@
 //! Pinning namespaces to paths, where `nsenter --net=PATH` and `ip netns` find them.
 
-use crate::error::{Result, SysContext};
+use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
 use crate::runtime::ns::{Kind, NsSet};
 use crate::runtime::object::Object;
+use crate::runtime::rootless;
 use crate::runtime::session::{Done, Intent, Session, StepId};
 use crate::sys::{file, mount, nsfd};
 use nix::sched::CloneFlags;
@@ -15,8 +16,15 @@ const OP: &str = "ns::pin";
 /// Binds the namespaces of `set` to `path`: a file for one kind, a folder with a file for each of several.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::AlreadyExists`] when the path exists.
+/// [`ErrorKind::AlreadyExists`] when the path exists; [`ErrorKind::Unsupported`] without root.
 pub fn pin(session: &Session, set: &NsSet, path: &Path) -> Result<Vec<StepId>> {
+    if rootless::entered().is_some() {
+        let what =
+            "pins are for others to find, and without root nobody outside sees the mounts of this program";
+        return Err(Error::new(ErrorKind::Unsupported, OP, what)
+            .path(path)
+            .hint(format!("others find the namespaces in /proc/{}/ns, while this program lives", set.pid)));
+    }
     let kinds: Vec<Kind> = set.kinds.iter().collect();
     if let [kind] = kinds[..] {
         return pin_file(session, set, kind, path);

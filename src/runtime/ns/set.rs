@@ -2,8 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::userns::{self, Userns};
 use crate::runtime::ns::{Kind, Kinds, pin, sysctl};
-use crate::runtime::session::{Handle, HandleId, Session};
+use crate::runtime::session::{Handle, HandleId, Session, StepId};
 use crate::runtime::start::{self, Start, StepFailure, Steps};
 use crate::sys::child::Op;
 use crate::sys::mount::Propagation;
@@ -28,6 +29,8 @@ pub struct NsSpec {
     pub domainname: Option<String>,
     /// The id maps; needs `user`. Without them root inside is the caller outside.
     pub maps: Option<IdMaps>,
+    /// A user namespace whose ids are chosen here, in place of maps.
+    pub userns: Option<Userns>,
     /// How mounts travel between the new mount namespace and ours; needs `mount`.
     pub propagation: Option<Propagation>,
     /// Where to bind the namespaces, so that they are found by path: a file for one kind, a folder for several.
@@ -45,6 +48,7 @@ impl NsSpec {
             hostname: None,
             domainname: None,
             maps: None,
+            userns: None,
             propagation: None,
             pin: None,
             sysctl: Vec::new(),
@@ -76,6 +80,7 @@ impl NsSpec {
         if let Some(maps) = &self.maps {
             maps.check(OP)?;
         }
+        userns::check(OP, self.userns, self.kinds)?;
         sysctl::check(OP, self.kinds, &self.sysctl)
     }
 }
@@ -113,6 +118,26 @@ pub struct NsSet {
 /// privilege; [`ErrorKind::LimitReached`] at a limit of `user.max_*_namespaces`.
 pub fn new(session: &Session, spec: &NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
     spec.check()?;
+    let mut taken = Vec::new();
+    match with_maps(session, spec, &mut taken) {
+        Ok((set, steps)) => Ok(session.adopt(set, [taken, steps].concat())),
+        Err(error) => Err(session.roll_back(taken, error)),
+    }
+}
+
+/// Makes the set, with the ids that are chosen for it; the steps that those take are added to `taken`.
+fn with_maps(session: &Session, spec: &NsSpec, taken: &mut Vec<StepId>) -> Result<(NsSet, Vec<StepId>)> {
+    let chosen = spec.userns.map(|asked| userns::maps(session, OP, asked, taken)).transpose()?.flatten();
+    match chosen {
+        Some(maps) => {
+            let kinds = spec.kinds.with_name("user");
+            make(session, &NsSpec { kinds, maps: Some(maps), ..spec.clone() })
+        }
+        None => make(session, spec),
+    }
+}
+
+fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
     let maps = spec.kinds.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let start = Start {
         op: OP,
@@ -124,7 +149,9 @@ pub fn new(session: &Session, spec: &NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
         pid_ns: None,
         time_ns: None,
         cgroup: None,
+        limited: false,
         maps: maps.as_ref(),
+        confirm: None,
     };
     let (step, running) = start::start(session, start, explain)?;
     let mut steps = vec![step];
@@ -132,14 +159,14 @@ pub fn new(session: &Session, spec: &NsSpec) -> Result<(HandleId, Rc<NsSet>)> {
         Ok(set) => set,
         Err(error) => return Err(session.roll_back(steps, error)),
     };
-    Ok(session.adopt(set, steps))
+    Ok((set, steps))
 }
 
 fn steps(session: &Session, spec: &NsSpec, maps: Option<&IdMaps>) -> Result<Steps> {
     let mut steps = Steps::default();
     if let Some(maps) = maps {
         steps.push(Op::Wait, "wait for the id maps");
-        if maps.has_root() {
+        if maps.becomes_root() {
             steps.push(Op::Gid(0), "become root's group inside");
             steps.push(Op::Uid(0), "become root inside");
         }

@@ -4,16 +4,18 @@ use crate::error::{CommandFailure, Error, ErrorKind, Result};
 use crate::runtime::cgroup::{self, Cgroup};
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::plan;
-use crate::runtime::proc::process::{self, Bounds, Outcome, Parts, Process, Reason};
+use crate::runtime::proc::process::{self, Bounds, Course, Outcome, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
+use crate::runtime::security::SeccompChoice;
+use crate::runtime::security::confirm::Expected;
 use crate::runtime::session::{HandleId, Session, StepId};
-use crate::runtime::start::{self, Start, StepFailure};
+use crate::runtime::start::{self, Confirm, Start, StepFailure};
 use crate::runtime::{cancel, units};
-use crate::sys::Errno;
+use crate::sys::{Errno, stage};
 use nix::sched::CloneFlags;
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -31,7 +33,7 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     let mut own = Vec::new();
-    let outcome = with_group(session, spec, &mut own).and_then(|spec| {
+    let outcome = complete(session, OP, spec, &mut own).and_then(|spec| {
         let process = launch(session, OP, &spec, &mut own)?;
         finish(session, OP, &spec, &process)
     });
@@ -41,21 +43,8 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     }
 }
 
-/// A group of its own, when limits were given in place of one. Its steps are added to `own`.
-fn with_group<'a>(session: &Session, spec: &'a ProcSpec, own: &mut Vec<StepId>) -> Result<Cow<'a, ProcSpec>> {
-    if spec.limits.is_empty() {
-        return Ok(Cow::Borrowed(spec));
-    }
-    let (id, group) = cgroup::limit_new(session, &spec.limits)?;
-    own.extend(session.disown(id));
-    Ok(Cow::Owned(ProcSpec { cgroup: Some(group), ..spec.clone() }))
-}
-
 fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Process) -> Result<Rc<Outcome>> {
-    let outcome = process.wait(session)?;
-    if outcome.reason == Reason::Cancelled {
-        return Err(cancel::interrupted(op, cancel::requested().unwrap_or(libc::SIGINT)));
-    }
+    let outcome = process.wait_or_interrupt(session, op)?;
     if spec.check && !outcome.is_ok() {
         let bounds = spec
             .timeout
@@ -71,8 +60,13 @@ fn finish(session: &Session, op: &'static str, spec: &ProcSpec, process: &Proces
 /// As [`exec`], for what happens before the command runs.
 pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process>)> {
     let mut own = Vec::new();
-    let started =
-        with_group(session, spec, &mut own).and_then(|spec| launch(session, "proc::spawn", &spec, &mut own));
+    const OP: &str = "proc::spawn";
+    if spec.security.seccomp == SeccompChoice::Record {
+        let error =
+            Error::new(ErrorKind::InvalidArgument, OP, "seccomp: \"record\" waits for the end of the run");
+        return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
+    }
+    let started = complete(session, OP, spec, &mut own).and_then(|spec| launch(session, OP, &spec, &mut own));
     match started {
         Ok(process) => {
             own.push(process.step());
@@ -85,35 +79,38 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 /// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
-    spec.check(op)?;
-    if let Some(set) = spec.joined() {
-        set.alive(op)?;
-    }
+    let set = spec.joined();
+    set.map_or(Ok(()), |set| set.alive(op))?;
     let fresh = spec.fresh();
     let maps = fresh.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let env = plan::environment(spec);
-    let (streams, stdio) = Streams::open(op, spec)?;
-    let leads_group = !stdio.shares_terminal;
-    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, own)).transpose()?;
-    let steps = plan::steps(op, spec, maps.as_ref(), &env, stdio, tree)?;
+    let (mut streams, stdio) = Streams::open(op, spec)?;
+    let leads_group = plan::leads_session(spec, &stdio);
+    let idmap = spec.idmap.as_deref();
+    let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, idmap, own)).transpose()?;
+    let guard = plan::Guard::of(op, &spec.security)?;
+    let argv = spec.command.argv().iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?;
+    let argv = if guard.has_stage() { stage::arguments(plan::programs(op, spec)?, argv) } else { argv };
+    let steps = plan::steps(op, spec, maps.as_ref(), guard, stdio, tree)?;
     let group = birth_group(session, op, spec)?;
     let birth = group.as_ref().map(|group| group.birth(op)).transpose()?.flatten();
-    let set = spec.joined();
     let with = |kind: &str| set.filter(|set| set.kinds.has(kind)).map(crate::runtime::ns::NsSet::pidfd);
-    let argv = spec.command.argv();
     let command = spec.command.show();
+    let expected = spec.security.is_confined().then(|| Expected::of(spec));
     let oom_kills_before = spec.cgroup.as_ref().map_or(0, |group| group.oom_kills());
     let start = Start {
         op,
         text: describe(spec, &command),
         steps,
-        argv: argv.iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?,
+        argv,
         envp: env.iter().map(|(key, value)| variable(op, key, value)).collect::<Result<_>>()?,
         fresh: clone_flags(spec, fresh),
         pid_ns: with("pid"),
         time_ns: with("time"),
         cgroup: birth.as_ref().map(std::os::fd::AsFd::as_fd),
+        limited: spec.cgroup.as_ref().is_some_and(|group| group.limits_memory()),
         maps: maps.as_ref(),
+        confirm: expected.map(|expected| Confirm(Box::new(move |pid| expected.confirm(op, pid)))),
     };
     let started = Instant::now();
     let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
@@ -122,10 +119,11 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
             None => error,
         },
     )?;
+    streams.settle(op).map_err(|error| session.roll_back(vec![step], error))?;
     let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
-    let (pid, pidfd) = (running.pid, running.pidfd);
-    Ok(Process::new(Parts {
+    let start::Running { pid, pidfd, recorder } = running;
+    Ok(Process {
         op,
         pid,
         pidfd,
@@ -136,9 +134,9 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         cgroup,
         oom_kills_before,
         own_peak: crate::sys::process::own_memory_peak(),
-        streams,
         started,
-    }))
+        course: Course::new(streams, recorder),
+    })
 }
 
 fn variable(op: &'static str, key: &[u8], value: &[u8]) -> Result<std::ffi::CString> {
@@ -229,6 +227,15 @@ fn explain_exec(
             let error = Error::sys(op, "command cannot be run", call).kind_is(ErrorKind::Unsupported);
             (126, error.hint("it is no program of this machine, and has no `#!` line"))
         }
+        Errno::ENOMEM | Errno::E2BIG if spec.cgroup.as_ref().is_some_and(|group| group.limits_memory()) => {
+            let error = Error::sys(op, "command cannot be run", call).kind_is(ErrorKind::LimitReached);
+            (
+                126,
+                error.hint(
+                    "the memory that its group may use is not enough even to start it: raise the limit",
+                ),
+            )
+        }
         Errno::E2BIG => {
             let error = Error::sys(op, "command cannot be run", call);
             (126, error.hint("arguments and environment together are longer than the kernel takes (execve(2), ARG_MAX)"))
@@ -245,6 +252,24 @@ fn explain_step(error: Error, errno: Errno, what: &str) -> Error {
         Errno::EPERM if what.starts_with("set the limit") => error.hint(
             "a hard limit is raised only with CAP_SYS_RESOURCE, and that of nofile not above fs.nr_open",
         ),
+        Errno::ELOOP => error.hint(
+            "a link stands in the way: what belongs to the kernel is mounted on ordinary folders, and no path leads through /proc/PID/fd, cwd or root",
+        ),
+        Errno::ENODEV if what.starts_with("mask") || what.starts_with("set the standard") => {
+            error.hint("/dev/null of the root is not the null device: leave /dev to the policy, or mount \"dev\" there")
+        }
+        Errno::EACCES | Errno::EPERM if what.starts_with("install the filter") => error.hint(
+            "a filter without no_new_privs needs CAP_SYS_ADMIN: add no_new_privs: true",
+        ),
+        Errno::EPERM if what.starts_with("set the capabilities") || what.starts_with("lower the bounding") => {
+            error.hint("a process can be given no capability that the caller does not have itself")
+        }
+        Errno::EACCES | Errno::EPERM if what.starts_with("set oom_score_adj") => {
+            error.hint("it is lowered only with CAP_SYS_RESOURCE")
+        }
+        Errno::ENOENT if what.starts_with("change to the AppArmor") => {
+            error.hint("no profile of that name is loaded: see /sys/kernel/security/apparmor/profiles")
+        }
         Errno::ENOENT if what.starts_with("mount") || what.starts_with("bind") => error
             .hint("the mount point does not exist in the root: make it there, or use an overlay as rootfs"),
         Errno::ENOENT if what.starts_with("change to") => {

@@ -1,10 +1,10 @@
 //! The streams of a process: pipes or a terminal, fed and drained without blocking, kept up to a limit.
 
 use crate::error::{Error, Result, SysContext};
-use crate::runtime::proc::plan::Stdio;
+use crate::runtime::proc::plan::{Stdio, has_own_dev};
 use crate::runtime::proc::spec::{Input, Output, ProcSpec};
 use crate::runtime::start::duplicate;
-use crate::sys::{Errno, SysError, call, tty};
+use crate::sys::{Errno, SysError, call, passing, tty};
 use nix::poll::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use std::io::Write;
@@ -61,6 +61,8 @@ pub struct Streams {
     raw: Option<tty::Raw>,
     relays: bool,
     tty: bool,
+    /// Where a terminal will come from.
+    awaited: Option<OwnedFd>,
     limit: usize,
     /// What was read from its standard output and not taken yet.
     pub out: Queue,
@@ -120,25 +122,45 @@ impl Streams {
             unblock(op, fd)?;
         }
         let shares_terminal = spec.stdin == Input::Inherit || spec.output == Output::Inherit;
-        Ok(Stdio { fds: [input, out, err], tty: false, shares_terminal })
+        let own = [self.stdin.is_some(), self.stdout.is_some(), self.stderr.is_some()];
+        Ok(Stdio::Files { fds: [input, out, err], own, shares_terminal })
     }
 
     fn terminal(&mut self, op: &'static str, spec: &ProcSpec) -> Result<Stdio> {
-        let (controller, peer) = tty::pair().context(op, "cannot make a terminal")?;
-        unblock(op, &controller)?;
         self.forward = spec.output == Output::Inherit;
-        if self.forward {
-            // Not a terminal on our side: then there is no size to copy.
-            let _ = tty::copy_size(rustix::stdio::stdin(), &controller);
-        }
         if spec.stdin == Input::Inherit {
             self.raw = tty::Raw::stdin();
             self.relays = true;
         }
+        if has_own_dev(spec) {
+            let (ours, theirs) = passing::pair().context(op, "cannot make a pair of sockets")?;
+            self.awaited = Some(ours);
+            return Ok(Stdio::TerminalInside(theirs));
+        }
+        let (controller, peer) = tty::pair().context(op, "cannot make a terminal")?;
+        self.run_on(op, controller)?;
+        Ok(Stdio::Terminal([duplicate(op, &peer)?, duplicate(op, &peer)?, peer]))
+    }
+
+    fn run_on(&mut self, op: &'static str, controller: OwnedFd) -> Result<()> {
+        unblock(op, &controller)?;
+        if self.forward {
+            // Not a terminal on our side: then there is no size to copy.
+            let _ = tty::copy_size(rustix::stdio::stdin(), &controller);
+        }
         self.stdin = Some(duplicate(op, &controller)?);
         self.stdout = Some(controller);
-        let fds = [duplicate(op, &peer)?, duplicate(op, &peer)?, peer];
-        Ok(Stdio { fds, tty: true, shares_terminal: false })
+        Ok(())
+    }
+
+    /// Takes the terminal that the process has made in its root, if it has made one.
+    ///
+    /// # Errors
+    /// When it has sent none.
+    pub fn settle(&mut self, op: &'static str) -> Result<()> {
+        let Some(socket) = self.awaited.take() else { return Ok(()) };
+        let controller = passing::take(socket).context(op, "cannot take the terminal of the process")?;
+        self.run_on(op, controller)
     }
 
     /// Adds bytes to what the process is to read.

@@ -1,5 +1,6 @@
 //! Processes: start, wait, capture, end.
 
+mod complete;
 pub mod exec;
 pub mod io;
 pub mod mounts;

@@ -1,27 +1,32 @@
 //! What is mounted in the root of a process: its options, and the steps of the child that mount it.
+//!
+//! The child resolves each path in its own root, see [`crate::sys::child`].
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::proc::plan::c_string;
 use crate::runtime::proc::spec::Mount;
 use crate::runtime::start::Steps;
-use crate::sys::child::Op;
+use crate::sys::child::{MountCall, Op, Spot};
 use crate::sys::mount;
 use rustix::fs::CWD;
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-/// The options that are flags: the name, the bit of mount(2), the bit of `mount_setattr`(2).
-const FLAGS: [(&str, u64, u64); 7] = [
-    ("ro", libc::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
-    ("nosuid", libc::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
-    ("nodev", libc::MS_NODEV, libc::MOUNT_ATTR_NODEV),
-    ("noexec", libc::MS_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
-    ("noatime", libc::MS_NOATIME, libc::MOUNT_ATTR_NOATIME),
-    ("nodiratime", libc::MS_NODIRATIME, libc::MOUNT_ATTR_NODIRATIME),
-    ("relatime", libc::MS_RELATIME, libc::MOUNT_ATTR_RELATIME),
+/// The options that are attributes of a mount: the name, the bit of fsmount(2) and `mount_setattr`(2).
+const FLAGS: [(&str, u64); 7] = [
+    ("ro", libc::MOUNT_ATTR_RDONLY),
+    ("nosuid", libc::MOUNT_ATTR_NOSUID),
+    ("nodev", libc::MOUNT_ATTR_NODEV),
+    ("noexec", libc::MOUNT_ATTR_NOEXEC),
+    ("noatime", libc::MOUNT_ATTR_NOATIME),
+    ("nodiratime", libc::MOUNT_ATTR_NODIRATIME),
+    ("relatime", libc::MOUNT_ATTR_RELATIME),
 ];
-/// What every mount of these is given unless it says otherwise.
-const CAREFUL: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+/// What every mount of these is given.
+const CAREFUL: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 /// The nodes of a minimal `/dev`: name and minor number of major 1, but for `tty`, 5:0.
 const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -35,11 +40,22 @@ const LINKS: [(&str, &str); 5] = [
 
 /// How mount points are treated.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground {
+pub struct Ground<'a> {
     /// Missing ones are made.
     pub make: bool,
     /// Device nodes cannot be made (in a user namespace): those of the host are bound.
     pub bind_devices: bool,
+    /// A procfs cannot be made: the pid namespace is one that the user namespace has no power over. The one there is bound.
+    pub foreign_proc: bool,
+    /// The same of a sysfs, and of the network namespace.
+    pub foreign_sys: bool,
+    /// How the owners of binds with the option `idmap` are shown.
+    pub idmap: Option<&'a IdMapping>,
+}
+
+/// Whether the owners of a bind are to be mapped.
+pub(super) fn is_idmapped(mount: &Mount) -> bool {
+    mount.options.iter().flat_map(|text| text.split(',')).any(|option| option == "idmap")
 }
 
 /// The short names that stand for a mount: `"proc"`, `"sys"`, `"dev"`, `"tmp"`, `"shm"`.
@@ -61,11 +77,31 @@ pub fn of_name(name: &str) -> Option<Mount> {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] for an unknown type or a relative target; a source to bind that does not exist.
-pub fn plan(op: &'static str, mounts: &[Mount], ground: Ground, steps: &mut Steps) -> Result<()> {
-    mounts.iter().try_for_each(|mount| plan_one(op, mount, ground, steps))
+pub fn plan(op: &'static str, mounts: &[Mount], ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
+        // What is mounted in an empty file system of ours needs its mount point made in any case.
+        let ours = |earlier: &Mount| earlier.is_empty_fs() && mount.target.starts_with(&earlier.target);
+        let make = ground.make || mounts[..index].iter().any(ours);
+        plan_one(op, mount, Ground { make, ..ground }, steps)?;
+    }
+    for mount in mounts.iter().filter(|mount| mount.kind == "tmpfs" && mount.is_readonly()) {
+        let text = format!("make {} read-only", mount.target.display());
+        steps.push(Op::Freeze(c_path(op, &mount.target)?), text);
+    }
+    Ok(())
 }
 
-fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+impl Mount {
+    fn is_empty_fs(&self) -> bool {
+        matches!(self.kind.as_str(), "tmpfs" | "dev")
+    }
+
+    fn is_readonly(&self) -> bool {
+        self.options.iter().flat_map(|text| text.split(',')).any(|option| option == "ro")
+    }
+}
+
+fn plan_one(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let target = &mount.target;
     if !target.is_absolute() || target.components().any(|part| part == Component::ParentDir) {
         let what = format!("mounts: target {} must start with / and have no ..", target.display());
@@ -74,60 +110,103 @@ fn plan_one(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) 
     match mount.kind.as_str() {
         "bind" => bind(op, mount, ground, steps),
         "dev" => dev(op, mount, ground, steps),
-        "proc" | "sysfs" | "mqueue" | "cgroup2" => virtual_fs(op, mount, CAREFUL, ground, steps),
-        "devpts" => virtual_fs(op, mount, libc::MS_NOSUID | libc::MS_NOEXEC, ground, steps),
-        "tmpfs" => virtual_fs(op, mount, 0, ground, steps),
+        "proc" if ground.foreign_proc => bind_view(op, mount, "/proc", ground, steps),
+        "sysfs" if ground.foreign_sys => bind_view(op, mount, "/sys", ground, steps),
+        "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2" => virtual_fs(op, mount, CAREFUL, ground, steps),
+        "devpts" => {
+            let careful = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+            virtual_fs(op, mount, careful, ground, steps)
+        }
+        // Read-only once everything is mounted that is to be mounted in it.
+        "tmpfs" => {
+            let options = mount.options.iter().flat_map(|text| text.split(','));
+            let options = options.filter(|option| *option != "ro").map(str::to_owned).collect();
+            virtual_fs(op, &Mount { options, ..mount.clone() }, 0, ground, steps)
+        }
         kind => {
             let what = format!("mounts: unknown type {kind:?}");
             Err(Error::new(ErrorKind::InvalidArgument, op, what)
-                .hint("types are: bind, proc, sysfs, tmpfs, devpts, mqueue, cgroup2, dev"))
+                .hint("types are: bind, proc, sysfs, tmpfs, devpts, mqueue, cgroup, cgroup2, dev"))
         }
     }
 }
 
-fn virtual_fs(op: &'static str, mount: &Mount, always: u64, ground: Ground, steps: &mut Steps) -> Result<()> {
-    let (flags, _, data) = split(&mount.options);
+fn virtual_fs(
+    op: &'static str,
+    mount: &Mount,
+    always: u64,
+    ground: Ground<'_>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let (attributes, options) = split(&mount.options);
     make_target(op, &mount.target, true, ground, steps)?;
     let source = mount.source.as_ref().map_or_else(|| mount.kind.clone(), |path| path.display().to_string());
-    let (flags, data) = (flags | always, data.join(","));
-    push_mount(
-        op,
-        steps,
-        &Call { source: &source, target: &mount.target, kind: &mount.kind, flags, data: &data },
-    )
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let call = Call {
+        source: &source,
+        target: &mount.target,
+        kind: &mount.kind,
+        attributes: attributes | always,
+        options: &options,
+    };
+    push_mount(op, steps, &call)
 }
 
-/// A mount(2) of the child.
+/// The view of the kernel that the program has itself, with what is mounted below it: in a user namespace nothing below a
+/// mount can be laid open.
+fn bind_view(
+    op: &'static str,
+    mount: &Mount,
+    source: &str,
+    ground: Ground<'_>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let careful = ["nosuid", "nodev", "noexec"].map(str::to_owned);
+    let options = mount.options.iter().cloned().chain(careful).collect();
+    let bound = Mount { kind: "bind".into(), source: Some(source.into()), options, ..mount.clone() };
+    bind(op, &bound, ground, steps)
+}
+
+/// A file system that the child makes and mounts.
 struct Call<'a> {
     source: &'a str,
     target: &'a Path,
     kind: &'a str,
-    flags: u64,
-    data: &'a str,
+    attributes: u64,
+    options: &'a [&'a str],
 }
 
 fn push_mount(op: &'static str, steps: &mut Steps, call: &Call<'_>) -> Result<()> {
-    let mount = Op::Mount {
+    let option = |option: &&str| {
+        let (key, value) = option.split_once('=').map_or((*option, None), |(key, value)| (key, Some(value)));
+        let value = value.map(|value| c_string(op, value.as_bytes())).transpose()?;
+        Ok((c_string(op, key.as_bytes())?, value))
+    };
+    let mount = Op::Mount(MountCall {
         source: c_string(op, call.source.as_bytes())?,
         target: c_path(op, call.target)?,
         kind: c_string(op, call.kind.as_bytes())?,
-        flags: call.flags,
-        data: c_string(op, call.data.as_bytes())?,
-    };
+        attributes: call.attributes,
+        options: call.options.iter().map(option).collect::<Result<_>>()?,
+        // What belongs to the kernel, and not what a user mounts wherever it is convenient.
+        no_links: call.kind != "tmpfs" || call.source == "dev",
+    });
     steps.push(mount, format!("mount {} on {}", call.kind, call.target.display()));
     Ok(())
 }
 
 /// The source is opened, and its attributes are set, here: the child only attaches it.
-fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn bind(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let Some(source) = &mount.source else {
         return Err(Error::new(ErrorKind::InvalidArgument, op, "mounts: a bind needs a source"));
     };
-    let (_, attributes, data) = split(&mount.options);
-    if let Some(unknown) = data.iter().find(|name| !matches!(name.as_str(), "bind" | "rbind" | "rw")) {
+    let (attributes, rest) = split(&mount.options);
+    if let Some(unknown) =
+        rest.iter().find(|name| !matches!(name.as_str(), "bind" | "rbind" | "rw" | "idmap"))
+    {
         let what = format!("mounts: a bind has no option {unknown:?}");
         return Err(Error::new(ErrorKind::InvalidArgument, op, what)
-            .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind"));
+            .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind, idmap"));
     }
     let recursive = !mount.options.iter().any(|option| option == "bind");
     let tree = mount::clone_tree(CWD, source, recursive).map_err(|source_error| {
@@ -135,54 +214,61 @@ fn bind(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> R
     })?;
     mount::set_attributes(&tree, attributes, libc::MS_PRIVATE, recursive)
         .context(op, format!("mounts: cannot set the options of {}", source.display()))?;
+    if let Some(idmap) = ground.idmap.filter(|_| is_idmapped(mount)) {
+        idmap.apply(op, &tree, source, recursive)?;
+    }
     make_target(op, &mount.target, source.is_dir(), ground, steps)?;
     let text = format!("bind {} to {}", source.display(), mount.target.display());
     steps.push(Op::Attach(tree, c_path(op, &mount.target)?), text);
     Ok(())
 }
 
-fn dev(op: &'static str, mount: &Mount, ground: Ground, steps: &mut Steps) -> Result<()> {
+fn dev(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
     let dir = &mount.target;
     make_target(op, dir, true, ground, steps)?;
-    let careful = libc::MS_NOSUID | libc::MS_NOEXEC;
-    let data = "mode=755,size=65536k";
-    push_mount(op, steps, &Call { source: "dev", target: dir, kind: "tmpfs", flags: careful, data })?;
+    let careful = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    let call = |source, target, kind, attributes, options| Call { source, target, kind, attributes, options };
+    push_mount(op, steps, &call("dev", dir, "tmpfs", careful, &["mode=755", "size=65536k"]))?;
     for (name, major, minor) in NODES {
-        let path = dir.join(name);
-        if ground.bind_devices {
-            let host = PathBuf::from("/dev").join(name);
-            let tree = mount::clone_tree(CWD, &host, false)
-                .context(op, format!("cannot bind {}", host.display()))?;
-            steps.push(
-                Op::Device(c_path(op, &path)?, libc::S_IFREG | 0o644, 0),
-                format!("make {}", path.display()),
-            );
-            steps.push(Op::Attach(tree, c_path(op, &path)?), format!("bind {}", path.display()));
-        } else {
-            let number = libc::makedev(major, minor);
-            let node = Op::Device(c_path(op, &path)?, libc::S_IFCHR | 0o666, number);
-            steps.push(node, format!("make {}", path.display()));
-        }
+        node(op, &dir.join(name), libc::makedev(major, minor), ground, steps)?;
     }
     for (target, name) in LINKS {
-        let link = Op::Link(c_string(op, target.as_bytes())?, c_path(op, &dir.join(name))?);
-        steps.push(link, format!("make {}", dir.join(name).display()));
+        let path = dir.join(name);
+        let link = Op::Link(c_string(op, target.as_bytes())?, spot(op, &path)?);
+        steps.push(link, format!("make {}", path.display()));
     }
     for (name, mode) in [("pts", 0o755), ("shm", 0o1777)] {
-        steps.push(
-            Op::Folder(c_path(op, &dir.join(name))?, mode),
-            format!("make {}", dir.join(name).display()),
-        );
+        let path = dir.join(name);
+        steps.push(Op::Folder(spot(op, &path)?, mode), format!("make {}", path.display()));
     }
-    let data = "newinstance,ptmxmode=0666,mode=0620";
-    let pts = dir.join("pts");
-    push_mount(op, steps, &Call { source: "devpts", target: &pts, kind: "devpts", flags: careful, data })?;
-    let data = "mode=1777,size=64m";
-    push_mount(
-        op,
-        steps,
-        &Call { source: "shm", target: &dir.join("shm"), kind: "tmpfs", flags: CAREFUL, data },
-    )
+    // The group of terminals is 5 where that exists, so that programs need no privilege to write to each other's.
+    let group = if ground.bind_devices { &[][..] } else { &["gid=5"] };
+    let options = [&["newinstance", "ptmxmode=0666", "mode=0620"][..], group].concat();
+    let (pts, shm) = (dir.join("pts"), dir.join("shm"));
+    push_mount(op, steps, &call("devpts", &pts, "devpts", careful, &options))?;
+    push_mount(op, steps, &call("shm", &shm, "tmpfs", CAREFUL, &["mode=1777", "size=64m"]))
+}
+
+/// A device node: made, or the host's bound where none can be made.
+fn node(op: &'static str, path: &Path, number: u64, ground: Ground<'_>, steps: &mut Steps) -> Result<()> {
+    let text = format!("make {}", path.display());
+    if !ground.bind_devices {
+        steps.push(Op::Node(spot(op, path)?, libc::S_IFCHR | 0o666, number), text);
+        return Ok(());
+    }
+    let host = PathBuf::from("/dev").join(path.file_name().unwrap_or_default());
+    let tree = mount::clone_tree(CWD, &host, false).context(op, format!("cannot bind {}", host.display()))?;
+    // What is mounted over it inside must not come to the host, where systemd has made all mounts shared.
+    mount::set_attributes(&tree, 0, libc::MS_PRIVATE, false)
+        .context(op, format!("cannot make {} private", host.display()))?;
+    let found = std::fs::metadata(&host).context(op, format!("cannot examine {}", host.display()))?;
+    if !found.file_type().is_char_device() || found.rdev() != number {
+        let what = format!("{} of the host is not the device of this name", host.display());
+        return Err(Error::new(ErrorKind::Corrupt, op, what).path(&host));
+    }
+    steps.push(Op::Node(spot(op, path)?, libc::S_IFREG | 0o644, 0), text);
+    steps.push(Op::Attach(tree, c_path(op, path)?), format!("bind {}", path.display()));
+    Ok(())
 }
 
 /// Makes the mount point and the folders above it, where that is allowed. The root is the child's own by then, so a
@@ -191,7 +277,7 @@ fn make_target(
     op: &'static str,
     target: &Path,
     folder: bool,
-    ground: Ground,
+    ground: Ground<'_>,
     steps: &mut Steps,
 ) -> Result<()> {
     if !ground.make {
@@ -200,31 +286,36 @@ fn make_target(
     let mut above: Vec<&Path> = target.ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
     above.reverse();
     for path in above {
-        steps.push(Op::Folder(c_path(op, path)?, 0o755), format!("make {}", path.display()));
+        steps.push(Op::Folder(spot(op, path)?, 0o755), format!("make {}", path.display()));
     }
-    let last = c_path(op, target)?;
-    let step = if folder { Op::Folder(last, 0o755) } else { Op::Device(last, libc::S_IFREG | 0o644, 0) };
+    let last = spot(op, target)?;
+    let step = if folder { Op::Folder(last, 0o755) } else { Op::Node(last, libc::S_IFREG | 0o644, 0) };
     steps.push(step, format!("make the mount point {}", target.display()));
     Ok(())
 }
 
-/// Splits options into the flags of mount(2), the attributes of `mount_setattr`(2), and the rest.
-fn split(options: &[String]) -> (u64, u64, Vec<String>) {
-    let (mut flags, mut attributes, mut rest) = (0, 0, Vec::new());
+/// The folder and the name of an absolute path.
+fn spot(op: &'static str, path: &Path) -> Result<Spot> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        let what = format!("mounts: {} is not a place in the root", path.display());
+        return Err(Error::new(ErrorKind::InvalidArgument, op, what));
+    };
+    Ok(Spot { dir: c_path(op, dir)?, name: c_string(op, name.as_bytes())? })
+}
+
+/// Splits options into the attributes of fsmount(2) and `mount_setattr`(2), and the rest.
+fn split(options: &[String]) -> (u64, Vec<String>) {
+    let (mut attributes, mut rest) = (0, Vec::new());
     for option in options.iter().flat_map(|text| text.split(',')) {
-        match FLAGS.iter().find(|(name, _, _)| *name == option) {
-            Some((_, flag, attribute)) => {
-                flags |= flag;
-                attributes |= attribute;
-            }
+        match FLAGS.iter().find(|(name, _)| *name == option) {
+            Some((_, attribute)) => attributes |= attribute,
             None if option.is_empty() => {}
             None => rest.push(option.to_owned()),
         }
     }
-    (flags, attributes, rest)
+    (attributes, rest)
 }
 
 fn c_path(op: &'static str, path: &Path) -> Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
     c_string(op, path.as_os_str().as_bytes())
 }

@@ -1,36 +1,57 @@
 //! From what is asked to what the child does: the list of its steps.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay;
-use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::idmap::{IdMaps, Shape};
 use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
-use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
+use crate::runtime::proc::spec::{Input, Namespaces, Output, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
+use crate::runtime::rootless;
+use crate::runtime::security::policy::own_capabilities;
+use crate::runtime::security::seccomp::{Facts, Filter, record};
+use crate::runtime::security::{Policy, SeccompChoice};
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::start::{Steps, duplicate};
-use crate::sys::child::Op;
+use crate::sys::child::{Op, Spot};
 use crate::sys::mount;
 use crate::sys::mount::Propagation;
+use nix::sched::CloneFlags;
 use rustix::fs::CWD;
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The PATH of a process with a root of its own, where none is given: that of Docker.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The three standard streams of a child, and whether the first is its controlling terminal.
+/// The three standard streams of a child.
 #[derive(Debug)]
-pub struct Stdio {
+pub enum Stdio {
     /// What becomes descriptors 0, 1 and 2.
-    pub fds: [OwnedFd; 3],
-    /// Whether they are a terminal of its own.
-    pub tty: bool,
+    Files {
+        /// The descriptors.
+        fds: [OwnedFd; 3],
+        /// Which of them are pipes made for it alone.
+        own: [bool; 3],
+        /// Whether it stays on the caller's terminal.
+        shares_terminal: bool,
+    },
+    /// A terminal of its own, made by the caller.
+    Terminal([OwnedFd; 3]),
+    /// A terminal that it makes itself, in its root, and sends to this socket.
+    TerminalInside(OwnedFd),
+}
+
+impl Stdio {
     /// Whether it stays on the caller's terminal.
-    pub shares_terminal: bool,
+    #[must_use]
+    pub fn shares_terminal(&self) -> bool {
+        matches!(self, Self::Files { shares_terminal: true, .. })
+    }
 }
 
 /// A C string of `bytes`.
@@ -49,7 +70,7 @@ pub fn c_string(op: &'static str, bytes: &[u8]) -> Result<CString> {
 pub fn environment(spec: &ProcSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
     match &spec.env {
         Some(env) => env.clone(),
-        None if spec.rootfs.is_none() => {
+        None if spec.rootfs.is_none() && !spec.security.is_confined() => {
             let own = std::env::vars_os();
             own.map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
         }
@@ -83,7 +104,15 @@ pub fn candidates(name: &[u8], env: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
 ///
 /// # Errors
 /// When it cannot be opened or mounted.
-pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<StepId>) -> Result<OwnedFd> {
+pub fn tree(
+    session: &Session,
+    op: &'static str,
+    root: &Root,
+    idmap: Option<&IdMapping>,
+    steps: &mut Vec<StepId>,
+) -> Result<OwnedFd> {
+    // Maps that were asked for one by one leave the owners of a root as they are.
+    let idmap = idmap.filter(|idmap| idmap.maps.shape != Shape::Asked);
     match root {
         Root::Folder { path, .. } => {
             let tree = mount::clone_tree(CWD, path, true).map_err(|source| {
@@ -93,9 +122,12 @@ pub fn tree(session: &Session, op: &'static str, root: &Root, steps: &mut Vec<St
                 let what = format!("rootfs: {} is not a folder", path.display());
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what).path(path));
             }
+            if let Some(idmap) = idmap {
+                idmap.apply(op, &tree, path, true)?;
+            }
             Ok(tree)
         }
-        Root::Overlay(spec) => overlay::detached(session, spec, steps),
+        Root::Overlay(spec) => overlay::detached(session, spec, idmap, steps),
     }
 }
 
@@ -107,33 +139,78 @@ pub fn steps(
     op: &'static str,
     spec: &ProcSpec,
     maps: Option<&IdMaps>,
-    env: &[(Vec<u8>, Vec<u8>)],
+    guard: Guard,
     stdio: Stdio,
     tree: Option<OwnedFd>,
 ) -> Result<Steps> {
+    let Guard { early, stage } = guard;
     let mut steps = Steps::default();
     if maps.is_some() {
         steps.push(Op::Wait, "wait for the id maps");
     }
+    of_the_caller(op, &spec.security, &mut steps)?;
     enter(op, spec, maps, &mut steps)?;
     let user = spec.user.as_deref().map(|text| user::find(op, tree.as_ref().map(AsFd::as_fd), text));
     let user = user.transpose()?;
     root(op, spec, tree, &mut steps)?;
-    streams(spec, stdio, &mut steps);
-    privileges(spec, maps, user.as_ref(), &mut steps);
-    if let Some(cwd) = &spec.cwd {
-        let path = c_string(op, cwd.as_os_str().as_bytes())?;
-        steps.push(Op::Chdir(path), format!("change to the working directory {}", cwd.display()));
-    }
+    streams(spec, stdio, user.as_ref(), &mut steps);
     steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
     steps.push(Op::Wait, "wait for the ledger");
+    // As late as can be: with fewer privileges it can be traced by those that it joins (ptrace(2)).
+    privileges(op, spec, maps, user.as_ref(), early, &mut steps)?;
+    if let Some(cwd) = &spec.cwd {
+        let path = c_string(op, cwd.as_os_str().as_bytes())?;
+        // A root of its own has links of its own, and this process still holds descriptors of the host.
+        let step = if spec.is_away() { Op::Enter(path) } else { Op::Chdir(path) };
+        steps.push(step, format!("change to the working directory {}", cwd.display()));
+    }
+    // Cleared by a change of user or capabilities (prctl(2)).
+    steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
     steps.push(Op::Clean, "let go of descriptors and signals");
     let argv = spec.command.argv();
     let name = argv.first().map(Vec::as_slice).unwrap_or_default();
-    let programs =
-        candidates(name, env).into_iter().map(|path| c_string(op, &path)).collect::<Result<_>>()?;
-    steps.push(Op::Exec(programs), format!("run {:?}", String::from_utf8_lossy(name)));
+    let what = format!("run {:?}", String::from_utf8_lossy(name));
+    match stage {
+        Some(stage) => steps.push(Op::Stage(stage), what),
+        None => steps.push(Op::Exec(programs(op, spec)?), what),
+    }
     Ok(steps)
+}
+
+/// The programs that the command may mean.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for a NUL byte.
+pub fn programs(op: &'static str, spec: &ProcSpec) -> Result<Vec<CString>> {
+    let argv = spec.command.argv();
+    let name = argv.first().map(Vec::as_slice).unwrap_or_default();
+    candidates(name, &environment(spec)).into_iter().map(|path| c_string(op, &path)).collect()
+}
+
+/// What is written to the process's files in the `/proc` of the caller.
+fn of_the_caller(op: &'static str, policy: &Policy, steps: &mut Steps) -> Result<()> {
+    let mut write = |path: &str, text: String, what: &str| -> Result<()> {
+        steps.push(Op::Write(c_string(op, path.as_bytes())?, text.into_bytes()), what);
+        Ok(())
+    };
+    if let Some(adj) = policy.oom_score_adj {
+        write("/proc/self/oom_score_adj", adj.to_string(), "set oom_score_adj")?;
+    }
+    if let Some(profile) = &policy.apparmor {
+        write(apparmor(op)?, format!("exec {profile}"), "change to the AppArmor profile")?;
+    }
+    Ok(())
+}
+
+/// Where the AppArmor profile of the next program is said.
+fn apparmor(op: &'static str) -> Result<&'static str> {
+    const OWN: &str = "/proc/self/attr/apparmor/exec";
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    if enabled.trim() != "Y" {
+        let error = Error::new(ErrorKind::Unsupported, op, "apparmor: this kernel runs without AppArmor");
+        return Err(error.hint("leave `apparmor` out; /sys/kernel/security/lsm lists what is active"));
+    }
+    Ok(if Path::new(OWN).exists() { OWN } else { "/proc/self/attr/exec" })
 }
 
 /// Groups and namespaces.
@@ -143,6 +220,15 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
             steps.push(Op::EnterGroup(tasks), format!("enter the group {}", group.group_name()));
         }
     }
+    if let Some(network) = &spec.network {
+        if spec.fresh().has("user") {
+            let what = "a process in a new user namespace cannot be in the session's network as well";
+            return Err(Error::new(ErrorKind::Unsupported, op, what)
+                .hint("add \"net\" to ns, and join it with net::veth"));
+        }
+        let fd = duplicate(op, &network.fd)?;
+        steps.push(Op::Join(fd, CloneFlags::CLONE_NEWNET), "join the session's network");
+    }
     match &spec.ns {
         Some(Namespaces::Of(set)) => {
             // The pid and time namespaces are those it was born in.
@@ -151,7 +237,7 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
                 let pidfd = duplicate(op, set.pidfd())?;
                 steps.push(Op::Join(pidfd, kinds.flags()), format!("join the namespaces of {}", set.pid));
             }
-            if set.maps.as_ref().is_some_and(IdMaps::has_root) {
+            if set.maps.as_ref().is_some_and(IdMaps::becomes_root) {
                 steps.push(Op::Gid(0), "become root's group inside");
                 steps.push(Op::Uid(0), "become root inside");
             }
@@ -160,7 +246,7 @@ fn enter(op: &'static str, spec: &ProcSpec, maps: Option<&IdMaps>, steps: &mut S
                 steps.push(Op::Unshare(mount.flags()), "take a private copy of the mounts");
             }
         }
-        _ if maps.is_some_and(IdMaps::has_root) => {
+        _ if maps.is_some_and(IdMaps::becomes_root) => {
             steps.push(Op::Gid(0), "become root's group inside");
             steps.push(Op::Uid(0), "become root inside");
         }
@@ -199,27 +285,57 @@ fn root(op: &'static str, spec: &ProcSpec, tree: Option<OwnedFd>, steps: &mut St
     if let (Some(root), Some(tree)) = (&spec.rootfs, tree) {
         steps.push(Op::Pivot(tree), format!("make {root} the root"));
     }
-    let user_ns = spec.fresh().has("user") || spec.joined().is_some_and(|set| set.kinds.has("user"));
-    let ground = Ground { make: spec.rootfs.as_ref().is_some_and(Root::is_writable), bind_devices: user_ns };
+    let user_ns = spec.has_own("user") || rootless::in_user_ns();
+    let ground = Ground {
+        make: spec.rootfs.as_ref().is_some_and(Root::is_writable),
+        bind_devices: user_ns,
+        foreign_proc: user_ns && !spec.has_pid_ns(),
+        foreign_sys: user_ns && spec.network.is_none() && !spec.has_own("net"),
+        idmap: spec.idmap.as_deref(),
+    };
     mounts::plan(op, &spec.mounts, ground, steps)?;
+    closed(op, &spec.security, steps)?;
     if spec.rootfs.is_some() {
         steps.push(Op::DropOldRoot, "let the old root go");
     }
     Ok(())
 }
 
-fn streams(spec: &ProcSpec, stdio: Stdio, steps: &mut Steps) {
-    let Stdio { fds, tty, shares_terminal } = stdio;
-    if !shares_terminal {
+/// What the process does not see, and what it cannot change.
+fn closed(op: &'static str, policy: &Policy, steps: &mut Steps) -> Result<()> {
+    let path = |path: &Path| c_string(op, path.as_os_str().as_bytes());
+    for masked in &policy.masked_paths {
+        steps.push(Op::Mask(path(masked)?), format!("mask {}", masked.display()));
+    }
+    for readonly in &policy.readonly_paths {
+        steps.push(Op::Protect(path(readonly)?), format!("make {} read-only", readonly.display()));
+    }
+    if policy.readonly_root {
+        steps.push(Op::Freeze(c"/".into()), "make the root read-only");
+    }
+    Ok(())
+}
+
+fn streams(spec: &ProcSpec, stdio: Stdio, user: Option<&User>, steps: &mut Steps) {
+    if leads_session(spec, &stdio) {
         // Without a session of its own it could type into our terminal (TIOCSTI), and a timeout could not end what it
         // started: the session is also the process group that is signalled.
         steps.push(Op::NewSession, "lead a session of its own");
     }
-    for (number, fd) in (0..).zip(fds) {
-        steps.push(Op::Stdio(fd, number), "set the standard streams");
-    }
-    if tty {
-        steps.push(Op::ControlTerminal, "take its terminal");
+    match stdio {
+        Stdio::Files { fds, own, .. } => files(spec, fds, own, user, steps),
+        Stdio::Terminal(fds) => {
+            for (number, fd) in (0..).zip(fds) {
+                steps.push(Op::Stdio(fd, number), "set the standard streams");
+            }
+            steps.push(Op::ControlTerminal, "take its terminal");
+        }
+        Stdio::TerminalInside(socket) => {
+            let console = Spot { dir: c"/dev".into(), name: c"console".into() };
+            steps.push(Op::Node(console, libc::S_IFREG | 0o600, 0), "make /dev/console");
+            let owner = user.map_or(u32::MAX, |user| user.uid);
+            steps.push(Op::Terminal(socket, owner), "make its terminal");
+        }
     }
     for limit in &spec.rlimits {
         let name = user::rlimit_name(limit.resource);
@@ -227,28 +343,129 @@ fn streams(spec: &ProcSpec, stdio: Stdio, steps: &mut Steps) {
     }
 }
 
+/// Whether it leads a session of its own. A confined process always does, even with the caller's terminal as its input.
+#[must_use]
+pub fn leads_session(spec: &ProcSpec, stdio: &Stdio) -> bool {
+    spec.security.is_confined() || !stdio.shares_terminal()
+}
+
+fn files(spec: &ProcSpec, fds: [OwnedFd; 3], own: [bool; 3], user: Option<&User>, steps: &mut Steps) {
+    let own_null = has_own_dev(spec);
+    for (number, fd) in (0..).zip(fds) {
+        let null = if number == 0 { spec.stdin == Input::Null } else { spec.output == Output::Null };
+        let step = if null && own_null { Op::Null(number) } else { Op::Stdio(fd, number) };
+        steps.push(step, "set the standard streams");
+    }
+    // Nothing else is given away: not the null device, nor a file of the caller's.
+    let given = user.filter(|_| spec.security.is_confined());
+    for (number, _) in (0..).zip(own).filter(|(_, own)| *own) {
+        if let Some(user) = given {
+            steps.push(Op::Own(number, user.uid), "give it its pipes");
+        }
+    }
+}
+
+/// Whether a confined process has a `/dev` of its own, with devices that nobody else uses.
+#[must_use]
+pub fn has_own_dev(spec: &ProcSpec) -> bool {
+    let is_dev = |mount: &super::spec::Mount| mount.kind == "dev" && mount.target == Path::new("/dev");
+    spec.security.is_confined() && spec.mounts.iter().any(is_dev)
+}
+
 /// Ids and capabilities: the bounding set while there is the privilege to lower it, then ids, then the rest.
-fn privileges(spec: &ProcSpec, maps: Option<&IdMaps>, user: Option<&User>, steps: &mut Steps) {
-    if let Some(set) = spec.capabilities {
+fn privileges(
+    op: &'static str,
+    spec: &ProcSpec,
+    maps: Option<&IdMaps>,
+    user: Option<&User>,
+    early: Option<Filter>,
+    steps: &mut Steps,
+) -> Result<()> {
+    let policy = &spec.security;
+    if let Some(landlock) = &policy.landlock {
+        let (handled, paths) = landlock.rules(op)?;
+        let path = |(path, access): (PathBuf, u64)| Ok((c_string(op, path.as_os_str().as_bytes())?, access));
+        let paths = paths.into_iter().map(path).collect::<Result<_>>()?;
+        steps.push(Op::Landlock(handled, paths), "restrict its files by Landlock");
+    }
+    if policy.new_keyring {
+        steps.push(Op::NewKeyring, "join a keyring of its own");
+    }
+    if let Some(set) = policy.capabilities {
         steps.push(Op::BoundingSet(set), "lower the bounding set");
         steps.push(Op::KeepCapabilities, "keep capabilities across the change of user");
     }
-    let groups = user.map(|user| [&user.groups[..], &spec.additional_gids[..]].concat());
-    match (groups, maps) {
-        (Some(groups), _) => steps.push(Op::Groups(groups), "set the groups"),
-        (None, None) if !spec.additional_gids.is_empty() => {
-            steps.push(Op::Groups(spec.additional_gids.clone()), "set the groups");
-        }
-        _ => {}
+    if let Some(groups) = groups(spec, maps, user) {
+        steps.push(Op::Groups(groups), "set the groups");
     }
     if let Some(user) = user {
         steps.push(Op::Gid(user.gid), format!("become group {}", user.gid));
         steps.push(Op::Uid(user.uid), format!("become user {}", user.uid));
     }
-    if let Some(set) = spec.capabilities {
+    if let Some(filter) = early {
+        steps.push(Op::Filter(filter.program, filter.flags), "install the filter of system calls");
+    }
+    if let Some(set) = policy.capabilities {
         steps.push(Op::Capabilities(set), "set the capabilities");
     }
-    if spec.no_new_privs {
+    if policy.no_new_privs {
         steps.push(Op::NoNewPrivs, "give up new privileges");
+    }
+    Ok(())
+}
+
+/// The further groups it is given: exactly those that are asked for. Without any, a confined process has none, where it may
+/// let go of the caller's (user_namespaces(7), setgroups).
+fn groups(spec: &ProcSpec, maps: Option<&IdMaps>, user: Option<&User>) -> Option<Vec<u32>> {
+    if let Some(user) = user {
+        return Some([&user.groups[..], &spec.additional_gids[..]].concat());
+    }
+    if maps.is_none() && !spec.additional_gids.is_empty() {
+        return Some(spec.additional_gids.clone());
+    }
+    let may = nix::unistd::geteuid().is_root()
+        && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
+    (spec.security.is_confined() && may).then(Vec::new)
+}
+
+/// What keeps system calls out, and when it is put in force.
+#[derive(Debug)]
+pub struct Guard {
+    /// Installed before the privileges go: without `no_new_privs` it takes one (seccomp(2)).
+    early: Option<Filter>,
+    /// The last stage of the start, which installs the filter otherwise.
+    stage: Option<OwnedFd>,
+}
+
+impl Guard {
+    /// Compiles the filter of a policy, for the capabilities that are held, and makes the last stage.
+    ///
+    /// # Errors
+    /// What is wrong with the profile; the failed `memfd_create`.
+    pub fn of(op: &'static str, policy: &Policy) -> Result<Self> {
+        let facts = Facts {
+            capabilities: policy.capabilities.unwrap_or_else(own_capabilities),
+            kernel: mount::kernel_version(),
+        };
+        let profile = policy.seccomp.profile(op)?;
+        let filter = match policy.seccomp {
+            SeccompChoice::Record => Some(record::filter()),
+            _ => profile.map(|profile| Filter::compile(op, &profile, facts)).transpose()?,
+        };
+        let (late, early) = if policy.no_new_privs { (filter, None) } else { (None, filter) };
+        let stage = if late.is_some() || policy.is_confined() {
+            let made =
+                crate::sys::stage::make(late.as_ref().map(|filter| (&filter.program[..], filter.flags)));
+            Some(made.context(op, "cannot make the last stage of the start")?)
+        } else {
+            None
+        };
+        Ok(Self { early, stage })
+    }
+
+    /// Whether the command is run by the last stage.
+    #[must_use]
+    pub fn has_stage(&self) -> bool {
+        self.stage.is_some()
     }
 }

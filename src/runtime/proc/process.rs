@@ -3,8 +3,10 @@
 use crate::error::{CommandFailure, Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::proc::io::Streams;
+use crate::runtime::security::seccomp::Profile;
+use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Handle, Session, StepId};
-use crate::runtime::{cancel, units};
+use crate::runtime::{attend, cancel, units};
 use crate::sys::process::{self as sysproc, Exit, Usage};
 use crate::sys::{Errno, signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,6 +70,8 @@ pub struct Outcome {
     pub memory_peak: Option<u64>,
     /// The greatest number of processes in its group, where the kernel counts that.
     pub pids_peak: Option<u64>,
+    /// The profile of its system calls, when they were noted.
+    pub seccomp_profile: Option<Profile>,
 }
 
 impl Outcome {
@@ -102,74 +106,45 @@ pub struct Process {
     pub pid: i32,
     /// Its command, as one line.
     pub command: String,
-    op: &'static str,
-    pidfd: OwnedFd,
-    step: StepId,
-    leads_group: bool,
-    bounds: Bounds,
-    cgroup: Option<Rc<Cgroup>>,
-    oom_kills_before: u64,
-    own_peak: u64,
-    started: Instant,
-    streams: RefCell<Streams>,
-    ending: Cell<Option<Ending>>,
-    /// Whether a SIGKILL of ours reached it before anything else had killed it.
-    killed_by_us: Cell<bool>,
-    outcome: RefCell<Option<Rc<Outcome>>>,
-}
-
-/// What a new [`Process`] is made of.
-#[derive(Debug)]
-pub(super) struct Parts {
     pub(super) op: &'static str,
-    pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
     pub(super) step: StepId,
-    pub(super) command: String,
     pub(super) leads_group: bool,
     pub(super) bounds: Bounds,
     pub(super) cgroup: Option<Rc<Cgroup>>,
     pub(super) oom_kills_before: u64,
     pub(super) own_peak: u64,
-    pub(super) streams: Streams,
     pub(super) started: Instant,
+    pub(super) course: Course,
 }
 
-impl Process {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts {
-            op,
-            pid,
-            pidfd,
-            step,
-            command,
-            leads_group,
-            bounds,
-            cgroup,
-            oom_kills_before,
-            own_peak,
-            streams,
-            started,
-        } = parts;
+/// What changes of a process from its start to its end.
+#[derive(Debug)]
+pub(super) struct Course {
+    streams: RefCell<Streams>,
+    recorder: RefCell<Option<Recorder>>,
+    ending: Cell<Option<Ending>>,
+    /// Whether a SIGKILL of ours reached it before anything else had killed it.
+    killed_by_us: Cell<bool>,
+    outcome: RefCell<Option<Rc<Outcome>>>,
+    /// What the session's attendant failed with while this was waited for.
+    refused: RefCell<Option<Error>>,
+}
+
+impl Course {
+    pub(super) fn new(streams: Streams, recorder: Option<Recorder>) -> Self {
         Self {
-            pid,
-            command,
-            op,
-            pidfd,
-            step,
-            leads_group,
-            bounds,
-            cgroup,
-            oom_kills_before,
-            own_peak,
-            started,
             streams: RefCell::new(streams),
+            recorder: RefCell::new(recorder),
             ending: Cell::new(None),
             killed_by_us: Cell::new(false),
             outcome: RefCell::new(None),
+            refused: RefCell::new(None),
         }
     }
+}
 
+impl Process {
     pub(super) fn step(&self) -> StepId {
         self.step
     }
@@ -186,16 +161,23 @@ impl Process {
         }
     }
 
-    /// As [`wait`](Self::wait), for a script: a signal that ended it early ends the script as well.
+    /// As [`wait`](Self::wait), for a script: a signal that ended it early ends the script as well, and so does what the
+    /// session's attendant failed with.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`]; a failed system call.
-    pub fn wait_or_interrupt(&self, session: &Session) -> Result<Rc<Outcome>> {
+    /// [`ErrorKind::Interrupted`]; the attendant's; a failed system call.
+    pub fn wait_or_interrupt(&self, session: &Session, op: &'static str) -> Result<Rc<Outcome>> {
         let outcome = self.wait(session)?;
+        self.attended()?;
         match outcome.reason {
-            Reason::Cancelled => cancel::check("process.wait").map(|()| outcome),
+            Reason::Cancelled => cancel::check(op).map(|()| outcome),
             _ => Ok(outcome),
         }
+    }
+
+    /// Hands on what the attendant failed with, once.
+    fn attended(&self) -> Result<()> {
+        self.course.refused.take().map_or(Ok(()), Err)
     }
 
     /// Whether it has not ended.
@@ -203,7 +185,8 @@ impl Process {
     /// # Errors
     /// A failed system call.
     pub fn is_running(&self, session: &Session) -> Result<bool> {
-        Ok(self.turn(session, Some(Instant::now()))?.is_none())
+        let running = self.turn(session, Some(Instant::now()))?.is_none();
+        self.end_refused(session).map(|()| running)
     }
 
     /// Waits for one line of its standard output; `None` at its end.
@@ -216,16 +199,27 @@ impl Process {
                 return Ok(Some(line));
             }
             cancel::check("process.lines")?;
-            if self.turn(session, None)?.is_some() {
+            let ended = self.turn(session, None)?.is_some();
+            self.end_refused(session)?;
+            if ended {
                 return Ok(self.take_line(true));
             }
         }
     }
 
+    /// Waits for its end where the attendant failed, and hands that on.
+    fn end_refused(&self, session: &Session) -> Result<()> {
+        if self.course.refused.borrow().is_none() {
+            return Ok(());
+        }
+        self.wait(session)?;
+        self.attended()
+    }
+
     fn take_line(&self, rest: bool) -> Option<Vec<u8>> {
         // An outcome owns the output once the process has ended.
-        let ended = self.outcome.borrow().is_some();
-        let mut streams = self.streams.borrow_mut();
+        let ended = self.course.outcome.borrow().is_some();
+        let mut streams = self.course.streams.borrow_mut();
         let unread = streams.out.rest();
         match unread.iter().position(|byte| *byte == b'\n') {
             Some(at) => {
@@ -254,6 +248,7 @@ impl Process {
             }
             cancel::check(OP)?;
             let ended = self.turn(session, Some(deadline))?.is_some();
+            self.end_refused(session)?;
             if let Some(found) = self.take_through(text) {
                 return Ok(found);
             }
@@ -270,7 +265,7 @@ impl Process {
     }
 
     fn take_through(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.course.streams.borrow_mut();
         let at = match text.len() {
             0 => 0,
             len => streams.out.rest().windows(len).position(|window| window == text)?,
@@ -283,14 +278,14 @@ impl Process {
     /// # Errors
     /// When that is closed.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.course.streams.borrow_mut();
         streams.feed(bytes)?;
         streams.turn("process.write")
     }
 
     /// Closes its standard input once it has read what was written.
     pub fn close_stdin(&self) {
-        self.streams.borrow_mut().close_stdin();
+        self.course.streams.borrow_mut().close_stdin();
     }
 
     /// Sends a signal to it, by number.
@@ -307,7 +302,7 @@ impl Process {
     /// Whether it has ended and its status was collected.
     #[must_use]
     pub fn outcome(&self) -> Option<Rc<Outcome>> {
-        self.outcome.borrow().clone()
+        self.course.outcome.borrow().clone()
     }
 
     /// Waits for something to happen, until `until` at the latest, and deals with it.
@@ -316,8 +311,13 @@ impl Process {
             return Ok(Some(outcome));
         }
         let signals = signal::count();
-        let ended = self.poll(until)?;
-        self.streams.borrow_mut().turn(self.op)?;
+        let ended = self.poll(session, until)?;
+        self.course.streams.borrow_mut().turn(self.op)?;
+        self.attend(session);
+        // The attendant may have waited for it as well.
+        if let Some(outcome) = self.outcome() {
+            return Ok(Some(outcome));
+        }
         if ended {
             return self.finish(session).map(Some);
         }
@@ -325,15 +325,26 @@ impl Process {
         Ok(None)
     }
 
+    /// Lets the session's attendant act. What it fails with ends the process, as a signal to the program does.
+    fn attend(&self, session: &Session) {
+        if self.course.ending.get().is_some() {
+            return;
+        }
+        if let Err(error) = attend::turn(session) {
+            self.course.refused.replace(Some(error));
+            self.begin_end(Reason::Cancelled, self.bounds.grace.min(PATIENCE));
+        }
+    }
+
     /// Whether it has ended.
-    fn poll(&self, until: Option<Instant>) -> Result<bool> {
-        let streams = self.streams.borrow();
+    fn poll(&self, session: &Session, until: Option<Instant>) -> Result<bool> {
+        let streams = self.course.streams.borrow();
         let mut fds = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         streams.poll_set(&mut fds);
-        if self.ending.get().is_none() {
-            fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        }
         let next = [until, self.next_deadline()].into_iter().flatten().min();
+        if self.course.ending.get().is_none() {
+            return attend::poll(session, self.op, &fds, next).map(|ready| ready[0]);
+        }
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(Instant::now()).as_millis();
             // One more, so that waking means that the time is over.
@@ -350,7 +361,7 @@ impl Process {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        match self.ending.get() {
+        match self.course.ending.get() {
             Some(ending) if ending.killed => None,
             Some(ending) => Some(ending.kill_at),
             None => self.bounds.deadline,
@@ -361,8 +372,8 @@ impl Process {
     fn keep_bounds(&self, signals_before: u32) {
         let now = Instant::now();
         let grace = self.bounds.grace;
-        match self.ending.get() {
-            None if self.streams.borrow().overflow => self.begin_end(Reason::Output, Duration::ZERO),
+        match self.course.ending.get() {
+            None if self.course.streams.borrow().overflow => self.begin_end(Reason::Output, Duration::ZERO),
             None if cancel::requested().is_some() => self.begin_end(Reason::Cancelled, grace.min(PATIENCE)),
             None if self.bounds.deadline.is_some_and(|deadline| now >= deadline) => {
                 self.begin_end(Reason::Timeout, grace);
@@ -371,7 +382,7 @@ impl Process {
                 if !ending.killed && (now >= ending.kill_at || signal::count() != signals_before) =>
             {
                 self.end_with(libc::SIGKILL);
-                self.ending.set(Some(Ending { killed: true, ..ending }));
+                self.course.ending.set(Some(Ending { killed: true, ..ending }));
             }
             _ => {}
         }
@@ -380,7 +391,7 @@ impl Process {
     fn begin_end(&self, reason: Reason, grace: Duration) {
         let killed = grace.is_zero();
         self.end_with(if killed { libc::SIGKILL } else { libc::SIGTERM });
-        self.ending.set(Some(Ending { reason, kill_at: Instant::now() + grace, killed }));
+        self.course.ending.set(Some(Ending { reason, kill_at: Instant::now() + grace, killed }));
     }
 
     /// Signals it and, where it leads a process group, what it has started.
@@ -401,7 +412,7 @@ impl Process {
         let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         let ended = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
         if !ended && !sysproc::is_being_killed(self.pid) {
-            self.killed_by_us.set(true);
+            self.course.killed_by_us.set(true);
         }
     }
 
@@ -410,14 +421,14 @@ impl Process {
     /// # Errors
     /// A failed system call.
     pub fn kill(&self, session: &Session) -> Result<Rc<Outcome>> {
-        if self.outcome().is_none() && self.ending.get().is_none() {
+        if self.outcome().is_none() && self.course.ending.get().is_none() {
             self.begin_end(Reason::Signaled, self.bounds.grace);
         }
         self.wait(session)
     }
 
     fn finish(&self, session: &Session) -> Result<Rc<Outcome>> {
-        if self.ending.get().is_some() && self.leads_group {
+        if self.course.ending.get().is_some() && self.leads_group {
             // What it started and that outlived its SIGTERM. Before the status is collected: until then nobody else
             // can have its number.
             let _ = sysproc::signal_group(self.pid, libc::SIGKILL);
@@ -429,7 +440,7 @@ impl Process {
             Err(error) if error.errno() == Errno::ECHILD => (Exit::Signal(libc::SIGKILL), Usage::default()),
             Err(error) => return Err(Error::sys(self.op, "cannot collect the status", error)),
         };
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.course.streams.borrow_mut();
         // What it wrote before its end is in the pipes; what its orphans still write is not waited for.
         let have = |streams: &Streams| streams.out.rest().len() + streams.err.rest().len();
         let mut before = usize::MAX;
@@ -457,17 +468,20 @@ impl Process {
             wall: self.started.elapsed(),
             memory_peak: group_peak.or(own),
             pids_peak: self.cgroup.as_ref().and_then(|group| group.pids_peak()),
+            seccomp_profile: self.course.recorder.take().map(|recorder| recorder.end(self.op)).transpose()?,
         });
         session.ended(self.step, &format!("ended: {}", show(&outcome)))?;
-        self.outcome.replace(Some(outcome.clone()));
+        self.course.outcome.replace(Some(outcome.clone()));
         Ok(outcome)
     }
 
     fn reason(&self, exit: Exit, overflow: bool) -> Reason {
         let oom = || self.cgroup.as_ref().is_some_and(|group| group.oom_kills() > self.oom_kills_before);
-        match (self.ending.get(), exit) {
+        match (self.course.ending.get(), exit) {
             // Whatever else was going on. A shell reports a killed child as 137.
-            (_, Exit::Signal(libc::SIGKILL) | Exit::Code(137)) if !self.killed_by_us.get() && oom() => {
+            (_, Exit::Signal(libc::SIGKILL) | Exit::Code(137))
+                if !self.course.killed_by_us.get() && oom() =>
+            {
                 Reason::Oom
             }
             (Some(ending), _) => ending.reason,

@@ -2,9 +2,13 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::{Cgroup, Limit};
+use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay::OverlaySpec;
+use crate::runtime::net::Netns;
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::userns::Userns;
 use crate::runtime::ns::{Kinds, NsSet};
+use crate::runtime::security::{Policy, SeccompChoice};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -157,8 +161,16 @@ pub struct ProcSpec {
     pub command: Command,
     /// Its namespaces; without them the caller's.
     pub ns: Option<Namespaces>,
+    /// The network that stands for the host's, where it has none of its own. Set by the start.
+    pub network: Option<Netns>,
+    /// Whether it stays in the machine's network where the session has one of its own.
+    pub machine_network: bool,
     /// The id maps of a fresh user namespace.
     pub maps: Option<IdMaps>,
+    /// A user namespace whose ids are chosen here, in place of maps.
+    pub userns: Option<Userns>,
+    /// How the owners of its files are shown. Set by the start.
+    pub idmap: Option<Rc<IdMapping>>,
     /// Its control group.
     pub cgroup: Option<Rc<Cgroup>>,
     /// Limits of a group of its own, which ends with it.
@@ -175,10 +187,8 @@ pub struct ProcSpec {
     pub user: Option<String>,
     /// Further groups.
     pub additional_gids: Vec<u32>,
-    /// The capabilities it keeps, as a bit set; without it those of the caller.
-    pub capabilities: Option<u64>,
-    /// Whether it can gain no privileges by setuid programs.
-    pub no_new_privs: bool,
+    /// What it may do.
+    pub security: Policy,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// The host name of a fresh uts namespace.
@@ -206,7 +216,11 @@ impl ProcSpec {
         Self {
             command,
             ns: None,
+            network: None,
+            machine_network: false,
             maps: None,
+            userns: None,
+            idmap: None,
             cgroup: None,
             limits: Vec::new(),
             rootfs: None,
@@ -215,8 +229,7 @@ impl ProcSpec {
             env: None,
             user: None,
             additional_gids: Vec::new(),
-            capabilities: None,
-            no_new_privs: false,
+            security: Policy::default(),
             rlimits: Vec::new(),
             hostname: None,
             tty: false,
@@ -238,7 +251,11 @@ impl ProcSpec {
         };
         // A root, and mounts, need a mount namespace that is nobody else's.
         let own_mounts = self.rootfs.is_some() || !self.mounts.is_empty();
-        if own_mounts { asked.with_name("mount") } else { asked }
+        let asked = if own_mounts { asked.with_name("mount") } else { asked };
+        match self.userns {
+            Some(Userns::Auto(_) | Userns::KeepId) => asked.with_name("user"),
+            _ => asked,
+        }
     }
 
     /// The set it joins.
@@ -250,10 +267,22 @@ impl ProcSpec {
         }
     }
 
+    /// Whether it has a namespace of the kind called `name` that is not the caller's: its own or its set's.
+    #[must_use]
+    pub fn has_own(&self, name: &str) -> bool {
+        self.fresh().has(name) || self.joined().is_some_and(|set| set.kinds.has(name))
+    }
+
+    /// Whether its mounts are not the caller's, so that paths are another's to arrange.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.rootfs.is_some() || self.joined().is_some_and(|set| set.kinds.has("mount"))
+    }
+
     /// Whether its processes end with the first of them: PID 1 of a namespace, its own or its set's.
     #[must_use]
     pub fn has_pid_ns(&self) -> bool {
-        self.fresh().has("pid") || self.joined().is_some_and(|set| set.kinds.has("pid"))
+        self.has_own("pid")
     }
 
     /// Checks what contradicts itself, before anything is made.
@@ -281,7 +310,7 @@ impl ProcSpec {
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what));
             }
         }
-        let uts = self.fresh().has("uts") || self.joined().is_some_and(|set| set.kinds.has("uts"));
+        let uts = self.has_own("uts");
         if let Some(name) = &self.hostname {
             crate::runtime::ns::set::check_name(op, "hostname", name)?;
             if !uts {
@@ -295,11 +324,19 @@ impl ProcSpec {
         if let Some(maps) = &self.maps {
             maps.check(op)?;
         }
+        crate::runtime::ns::userns::check(op, self.userns, self.fresh())?;
+        if self.userns.is_some_and(|asked| asked != Userns::Host) && self.joined().is_some() {
+            return invalid("userns: the namespaces are those of a set: give it to ns::new");
+        }
         if self.tty && self.output == Output::Null {
             return invalid("a tty has its output captured or inherited");
         }
         if self.output_max == 0 {
             return invalid("output_max: 0 would keep nothing; use output: \"null\"");
+        }
+        if self.security.seccomp == SeccompChoice::Record && !self.security.no_new_privs {
+            let error = Error::new(ErrorKind::InvalidArgument, op, "seccomp: \"record\" needs no_new_privs");
+            return Err(error.hint("add no_new_privs: true, or security: \"default\""));
         }
         if let (Some(_), Some(cwd)) = (&self.rootfs, &self.cwd)
             && !cwd.is_absolute()

@@ -1,4 +1,4 @@
-//! Users, groups, capabilities and resource limits by name.
+//! Users, groups and resource limits by name.
 //!
 //! The user database of a root is hostile input: it is opened below the root, without following links out of it and
 //! without waiting for a FIFO, it must be a regular file, and no more than a bound is read.
@@ -147,69 +147,6 @@ impl Database {
     }
 }
 
-/// The capabilities, by number (linux/capability.h).
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
-/// The bit set of capabilities given by name, with or without `CAP_`, in any case.
-///
-/// # Errors
-/// [`ErrorKind::InvalidArgument`] for a name that is none.
-pub fn capability_set(op: &'static str, names: &[String]) -> Result<u64> {
-    names.iter().try_fold(0, |set, name| {
-        let upper = name.to_ascii_uppercase();
-        let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        match CAPABILITIES.iter().position(|known| *known == short) {
-            Some(number) => Ok(set | 1 << number),
-            None => {
-                Err(Error::new(ErrorKind::InvalidArgument, op, format!("capabilities: {name:?} is none"))
-                    .hint("names are those of capabilities(7), such as \"NET_BIND_SERVICE\""))
-            }
-        }
-    })
-}
-
 /// The resources of getrlimit(2), by name as OCI and Docker write them.
 const RLIMITS: [(&str, u32); 16] = [
     ("as", libc::RLIMIT_AS),
@@ -300,12 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_and_limits_have_names() {
-        let set = |names: &[&str]| {
-            capability_set("t", &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-        };
-        assert_eq!(set(&["CAP_CHOWN", "kill"]).unwrap(), 1 | 1 << 5);
-        assert!(set(&["NET_EVERYTHING"]).is_err());
+    fn limits_have_names() {
         assert_eq!(rlimit_number("t", "RLIMIT_NOFILE").unwrap(), libc::RLIMIT_NOFILE);
         assert!(rlimit_number("t", "files").is_err());
     }

@@ -2,12 +2,14 @@
 //!
 //! Both speak D-Bus. On the private socket there is nobody else: no name is asked for, and news come without asking.
 
-use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cancel;
+use crate::runtime::rootless;
 use crate::runtime::systemd::Manager;
 use crate::runtime::systemd::wire::{self, HEAD, Kind, Message, Target, Writer};
-use crate::sys::socket::{self, Woken};
-use crate::sys::{Errno, SysError};
+use crate::sys::{Errno, SysError, socket};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -89,8 +91,7 @@ impl Bus {
 
     /// Says who we are, which the socket proves (D-Bus specification, "Authentication Protocol").
     fn authenticate(&mut self) -> Result<()> {
-        let id: String =
-            nix::unistd::geteuid().to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
+        let id: String = rootless::user().to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
         self.send(format!("\0AUTH EXTERNAL {id}\r\nBEGIN\r\n").as_bytes())?;
         let end = loop {
             if let Some(end) = self.input.windows(2).position(|bytes| bytes == b"\r\n") {
@@ -166,7 +167,7 @@ impl Bus {
         while !data.is_empty() {
             match socket::send(&self.fd, data) {
                 Ok(sent) => data = &data[sent..],
-                Err(error) if error.errno() == Errno::EAGAIN => self.wait(true)?,
+                Err(error) if error.errno() == Errno::EAGAIN => self.wait(PollFlags::POLLOUT)?,
                 Err(error) => return Err(self.lost(error)),
             }
         }
@@ -185,24 +186,29 @@ impl Bus {
                     self.input.extend(&buf[..len]);
                     return Ok(());
                 }
-                Err(error) if error.errno() == Errno::EAGAIN => self.wait(false)?,
+                Err(error) if error.errno() == Errno::EAGAIN => self.wait(PollFlags::POLLIN)?,
                 Err(error) => return Err(self.lost(error)),
             }
         }
     }
 
-    fn wait(&self, write: bool) -> Result<()> {
+    /// Waits until the socket is ready, or has failed. Attends to nothing meanwhile: what an attendant does may want the
+    /// scope that is being made.
+    fn wait(&self, flags: PollFlags) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        match socket::wait(Some((self.fd.as_fd(), write)), cancel::fd(), left)
-            .context(self.op, "cannot wait for systemd's manager")?
-        {
-            Woken::Ready => Ok(()),
-            Woken::Signal => cancel::check(self.op),
-            Woken::Timeout => {
+        let mut fds = vec![PollFd::new(self.fd.as_fd(), flags)];
+        fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(left)), None) {
+            Ok(0) => {
                 let what = format!("systemd's manager has not finished within {} s", PATIENCE.as_secs());
                 let systemctl = self.manager.systemctl();
                 Err(Error::new(ErrorKind::Timeout, self.op, what)
                     .hint(format!("`{systemctl} list-jobs` tells what it is waiting for")))
+            }
+            Ok(_) | Err(Errno::EINTR) => cancel::check(self.op),
+            Err(errno) => {
+                let call = SysError::new("ppoll", format!("{} descriptors", fds.len()), errno);
+                Err(Error::sys(self.op, "cannot wait for systemd's manager", call))
             }
         }
     }
@@ -250,7 +256,7 @@ fn places(manager: Manager) -> (PathBuf, PathBuf) {
         Manager::User => std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()),
     };
     let runtime =
-        runtime.map_or_else(|| PathBuf::from(format!("/run/user/{}", nix::unistd::geteuid())), PathBuf::from);
+        runtime.map_or_else(|| PathBuf::from(format!("/run/user/{}", rootless::user())), PathBuf::from);
     let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
     let bus = address.split(';').find_map(|address| address.strip_prefix("unix:path=")?.split(',').next());
     (runtime.join("systemd/private"), bus.map_or_else(|| runtime.join("bus"), PathBuf::from))

@@ -8,6 +8,7 @@ pub mod bus;
 pub mod unit;
 pub mod wire;
 
+use crate::runtime::rootless;
 use std::path::Path;
 
 /// Whose manager: that of the machine, or that of a user.
@@ -24,7 +25,7 @@ impl Manager {
     /// The one that this user may ask.
     #[must_use]
     pub fn own() -> Self {
-        if nix::unistd::geteuid().is_root() { Self::System } else { Self::User }
+        if rootless::user() == 0 { Self::System } else { Self::User }
     }
 
     /// How systemctl(1) is called for it.

@@ -47,8 +47,8 @@ natives! {
     /// Errors: `not_found` when the process is gone. Source: proc_pid_cgroup(5).
     fn "cgroup::of"(process: Either<Open<Process>, i32>) -> (HandleId, Rc<Cgroup>) = of;
     /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the
-    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`); `driver` and
-    /// `driver_reason`.
+    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`, and a `fix` where
+    /// something is to be mended); `driver` and `driver_reason`.
     ///
     /// With the driver `cgroupfs` groups are made below this program's own. With `systemd`, which is taken where systemd
     /// runs the host and has not delegated that group, its manager is asked over D-Bus for one scope, when the first
@@ -66,10 +66,11 @@ natives! {
     /// Proves that limits bite: each is set on a throw-away group, in which a program of a few instructions runs.
     ///
     /// Half of the memory lives and 16 MiB more than the limit is killed; fork is refused; the processor is held back
-    /// (measured over half a second or five periods, a quarter and one period of tolerance); a device is read no faster
-    /// (direct reads; writes are never tried); a process may use the processors of `cpuset` and no others. Returns a
-    /// list, one entry a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or
-    /// `SKIP: ` with the reason.
+    /// (measured over half a second or five periods, a quarter and one period of tolerance); a second's worth is read
+    /// from a device, which takes half a second longer than without the limit (direct reads, the best of three and of
+    /// two; writes are never tried); a process may use the processors of `cpuset` and no others. Returns a list, one
+    /// entry a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or `SKIP: `
+    /// with the reason.
     ///
     /// Errors: `unsupported` when a limit does not bite, and those of `cgroup::limit`. Needs: as `cgroup::limit`.
     fn "cgroup::probe"(options: Limits) -> Value = probe_all;
@@ -105,9 +106,10 @@ natives! {
     ///
     /// Errors: `timeout`, `invalid_argument` for no event, `unsupported` where it is not counted. Source: psi.rst.
     method "Cgroup.wait"(group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Value = wait;
-    /// Calls a function at each event, with a map of `event`, `count` (since the last call), `total` and `group` (its
-    /// name). Called after the native call during which the event came, `.wait` and `proc::exec` among them; never
-    /// inside one. What the function throws fails that call.
+    /// Calls a function at each event, with a map of `event`, `count` (since the last call), `total`, `group` (its name)
+    /// and `cgroup` (the group itself, in place of the variable, which a closure cannot use here). Called between native calls and inside those that block (`proc::exec`, `sys::sleep`, `.wait`, …), but not
+    /// while such a function runs. What it throws ends the call that blocks, kills the command that it waits for, and
+    /// fails the script.
     ///
     /// Errors: as `.wait`; pressure can only be waited for.
     method "Cgroup.on"(group: Open<Cgroup>, event: String, function: FnPtr) = on;
@@ -255,9 +257,10 @@ fn events(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {
     Ok(group.events().into())
 }
 
-fn wait(_: &Call<'_>, group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Result<Value> {
+fn wait(call: &Call<'_>, group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Result<Value> {
     let WaitOptions { timeout, threshold } = options.0;
-    group.wait(&event, timeout, threshold).map(|happened| told(&group, &happened))
+    let happened = group.wait(call.session(), &event, timeout, threshold)?;
+    Ok(told(&group, &happened))
 }
 
 /// An event as scripts see it.
@@ -274,8 +277,7 @@ fn on(call: &Call<'_>, group: Open<Cgroup>, event: String, function: FnPtr) -> R
             call.invalid(format!("{event:?} can only be waited for: g.wait({event:?}, #{{ timeout: … }})"))
         );
     }
-    hooks::register(call.shell(), group.id(), &group, &event, function);
-    Ok(())
+    hooks::register(call, group.id(), &group, &event, function)
 }
 
 fn pressure(_: &Call<'_>, group: Open<Cgroup>) -> Result<Value> {

@@ -88,6 +88,7 @@ pub mod net;
 pub mod ns;
 pub mod path;
 pub mod proc;
+pub mod security;
 pub mod sys;
 pub mod tree;
 
@@ -95,4 +96,4 @@ use crate::script::native::Binding;
 
 /// Every module of native functions, in the order of the help.
 pub const BINDINGS: &[Binding] =
-    &[ns::NS, cgroup::CGROUP, fs::FS, net::NET, proc::PROC, image::IMAGE, sys::SYS];
+    &[ns::NS, cgroup::CGROUP, fs::FS, net::NET, proc::PROC, security::SECURITY, image::IMAGE, sys::SYS];

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::net::{
-    self, EndFacts, EndSpec, HttpOptions, HttpResponse, LinkInfo, Netns, Veth, VethSpec,
+    self, EndFacts, EndSpec, Helper, HttpOptions, HttpResponse, LinkInfo, Netns, Veth, VethSpec,
 };
 use crate::runtime::ns::Kind as NsKind;
 use crate::runtime::ns::NsSet;
+use crate::runtime::proc::Process;
 use crate::runtime::session::HandleId;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
@@ -80,6 +81,15 @@ natives! {
     /// Errors: `not_found` when nothing listens; `timeout`; `limit_reached` for a body over `max_bytes`; `corrupt` for an
     /// answer that is not HTTP; `unsupported` for https.
     fn "net::http_get"(place: Either<NetnsArg, String>, url: Option<Either<HttpOptions, String>>, options: Option<HttpOptions>) -> Map = http_get;
+
+    /// Connects a network namespace to the world outside, by `pasta` or `slirp4netns`, whichever is installed: for an
+    /// ordinary user, who cannot give it a link to the machine's network. Without an `Ns` the session's own network, in
+    /// which the ends of links beside the program live. Cut when the returned process is closed.
+    ///
+    /// Nothing is forwarded inwards, and the machine's loopback is not reached.
+    /// Errors: `unsupported` where none is installed or it ends, with what it says; `timeout`. See pasta(1),
+    /// slirp4netns(1).
+    fn "net::outside"(ns: Option<Either<Open<NsSet>, OutsideOptions>>, options: Option<OutsideOptions>) -> (HandleId, Rc<Process>) = outside;
 
     /// The first address of the first end, with its prefix: `"10.9.0.1/24"`, or `()`.
     get "Veth.addr"(link: Open<Veth>) -> Option<String> = veth_addr;
@@ -236,16 +246,65 @@ impl FromOptions for HttpOptions {
     }
 }
 
+/// Which program connects a namespace.
+#[derive(Debug)]
+struct OutsideOptions {
+    with: Option<Helper>,
+}
+
+const OUTSIDE: Options = Options {
+    of: "net::outside",
+    open: None,
+    keys: &[Key::new("with", "text", "what is installed", "\"pasta\" or \"slirp4netns\".")],
+};
+
+impl FromOptions for OutsideOptions {
+    const OPTIONS: &'static Options = &OUTSIDE;
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        let Some(name) = opts.take::<String>("with")? else { return Ok(Self { with: None }) };
+        match Helper::ALL.into_iter().find(|helper| helper.name() == name) {
+            Some(helper) => Ok(Self { with: Some(helper) }),
+            None => Err(opts.at().key("with").wrong("must be \"pasta\" or \"slirp4netns\"")),
+        }
+    }
+}
+
+fn outside(
+    call: &Call<'_>,
+    ns: Option<Either<Open<NsSet>, OutsideOptions>>,
+    options: Option<OutsideOptions>,
+) -> Result<(HandleId, Rc<Process>)> {
+    let (set, options) = match (ns, options) {
+        (Some(Either::Left(set)), options) => (Some(set), options),
+        (Some(Either::Right(options)), None) => (None, Some(options)),
+        (None, options) => (None, options),
+        (Some(Either::Right(_)), Some(_)) => return Err(call.invalid("the options were given twice")),
+    };
+    if let Some(set) = set.as_ref().filter(|set| !set.kinds.has("net")) {
+        let what = format!("the Ns has no network namespace of its own (its kinds: {})", set.kinds);
+        return Err(call.invalid(&what).hint("add \"net\" to the kinds of ns::new"));
+    }
+    net::outside(call.session(), set.as_deref(), options.and_then(|options| options.with))
+}
+
 fn veth(call: &Call<'_>, spec: OrEmpty<VethSpec>) -> Result<(HandleId, Rc<Veth>)> {
     net::veth(call.session(), spec.0)
 }
 
-fn links(_: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
-    Ok(net::links(ns.as_ref().map(|ns| &ns.0))?.iter().map(link_json).collect())
+/// The network namespace of an argument; without one that of the session.
+fn place_of(call: &Call<'_>, ns: Option<NetnsArg>) -> Result<Option<Netns>> {
+    match ns {
+        Some(ns) => Ok(Some(ns.0)),
+        None => net::home(call.session()),
+    }
 }
 
-fn routes(_: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
-    Ok(net::routes(ns.as_ref().map(|ns| &ns.0))?.iter().map(route_json).collect())
+fn links(call: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
+    Ok(net::links(place_of(call, ns)?.as_ref())?.iter().map(link_json).collect())
+}
+
+fn routes(call: &Call<'_>, ns: Option<NetnsArg>) -> Result<Vec<serde_json::Value>> {
+    Ok(net::routes(place_of(call, ns)?.as_ref())?.iter().map(route_json).collect())
 }
 
 fn addr(call: &Call<'_>, ns: NetnsArg, dev: String, addr: String) -> Result<()> {
@@ -273,9 +332,12 @@ fn wait_port(
     let WaitOptions { host, timeout } = options.0;
     let took = match (place, host) {
         (Either::Left(ns), host) => {
-            net::wait_port(Some(&ns.0), host.as_deref().unwrap_or("127.0.0.1"), port, timeout)
+            let host = host.as_deref().unwrap_or("127.0.0.1");
+            net::wait_port(call.session(), Some(&ns.0), host, port, timeout)
         }
-        (Either::Right(host), None) => net::wait_port(None, &host, port, timeout),
+        (Either::Right(host), None) => {
+            net::wait_port(call.session(), place_of(call, None)?.as_ref(), &host, port, timeout)
+        }
         (Either::Right(_), Some(_)) => {
             Err(call.invalid("`host` goes with an Ns: the first argument is a host already"))
         }
@@ -295,7 +357,8 @@ fn http_get(
         (Either::Right(url), Some(Either::Left(options)), None) => (None, url, Some(options)),
         _ => return Err(misused(call)),
     };
-    net::http_get(ns.as_ref(), &url, &options.unwrap_or_default()).map(page)
+    let ns = place_of(call, ns.map(NetnsArg))?;
+    net::http_get(call.session(), ns.as_ref(), &url, &options.unwrap_or_default()).map(page)
 }
 
 fn misused(call: &Call<'_>) -> Error {

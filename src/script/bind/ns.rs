@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::runtime::ns::Propagation;
 use crate::runtime::ns::idmap::{IdMap, IdMaps};
+use crate::runtime::ns::userns::Userns;
 use crate::runtime::ns::{self, Kind as NsKind, Kinds, NsSet, NsSpec, list, set, sysctl};
 use crate::runtime::proc::Process;
 use crate::runtime::session::HandleId;
@@ -24,7 +25,9 @@ natives! {
     ///
     /// `options` is a list of kinds, or a map. Kinds: `user mount pid net ipc uts cgroup time`. A process that does
     /// nothing else keeps them: `.pid`, which is PID 1 of a new pid namespace. A new net namespace has `lo` up; a new
-    /// mount namespace is private; root of a new user namespace is the caller unless maps say otherwise.
+    /// mount namespace is private; root of a new user namespace is the caller unless maps say otherwise. `userns: "auto"`
+    /// takes ids that no other container has: a command in the set finds the files of its root and of its `idmap` volumes
+    /// owned by who owns them outside. Ids outside are those that this program has (without root see `sys::rootless`).
     ///
     /// Errors: `invalid_argument` for options that contradict each other, `permission_denied` without CAP_SYS_ADMIN
     /// (or `"user"` among the kinds), `limit_reached` at a limit of `user.max_*_namespaces`. Kernel: 5.6, clone3(2);
@@ -78,6 +81,39 @@ impl FromOptions for IdMap {
     }
 }
 
+pub(super) const USERNS: Key = Key::new(
+    "userns",
+    "text",
+    "none",
+    "A user namespace whose ids are chosen: \"auto\" (65536 that no other container has; \"auto:size=N\"), \"keep-id\" (without root: the caller's ids are the same inside), \"host\" (none).",
+);
+
+/// A user namespace as a script asks for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UsernsArg(pub Userns);
+
+impl FromScript for UsernsArg {
+    fn expected() -> String {
+        "\"auto\", \"auto:size=N\", \"keep-id\" or \"host\"".into()
+    }
+    fn accepts(value: &Dynamic) -> bool {
+        value.is_string()
+    }
+    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
+        let asked = value.is_string().then(|| value.to_string().parse().ok()).flatten();
+        asked.map(Self).ok_or_else(|| at.expected(&Self::expected(), &value))
+    }
+}
+
+/// What is asked of the user namespace, where the maps are not given one by one.
+pub(super) fn userns(opts: &mut Opts<'_, '_>) -> Result<Option<Userns>> {
+    let asked = opts.take::<UsernsArg>("userns")?.map(|asked| asked.0);
+    if asked.is_some() && ["uid_map", "gid_map", "map_root"].iter().any(|key| opts.has(key)) {
+        return Err(opts.at().key("userns").wrong("does not go with uid_map, gid_map or map_root"));
+    }
+    Ok(asked)
+}
+
 const NEW: Options = Options {
     of: "ns::new",
     open: None,
@@ -94,6 +130,7 @@ const NEW: Options = Options {
             "Group ids inside and outside; needs user.",
         )
         .map(&RANGE),
+        USERNS,
         Key::new("map_root", "true or false", "true without maps", "Root inside is the caller; needs user."),
         Key::new("propagation", "text", "\"private\"", "private, slave, shared or unbindable; needs mount."),
         Key::new(
@@ -118,6 +155,7 @@ impl FromOptions for NsSpec {
     fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
         let kinds: Vec<String> = opts.need("kinds")?;
         let mut spec = Self::new(kinds_of(&kinds, opts.at())?);
+        spec.userns = userns(opts)?;
         spec.maps = id_maps(opts)?;
         match opts.take("map_root")? {
             Some(true) if spec.maps.is_some() => {
@@ -160,7 +198,7 @@ pub(super) fn id_maps(opts: &mut Opts<'_, '_>) -> Result<Option<IdMaps>> {
         return Ok(None);
     }
     let root = IdMaps::root();
-    Ok(Some(IdMaps { uid: uid.unwrap_or(root.uid), gid: gid.unwrap_or(root.gid) }))
+    Ok(Some(IdMaps { uid: uid.unwrap_or(root.uid), gid: gid.unwrap_or(root.gid), ..IdMaps::default() }))
 }
 
 impl FromScript for Propagation {

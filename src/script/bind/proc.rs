@@ -1,13 +1,15 @@
 //! `proc`: processes.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
+use crate::runtime::security::Policy;
+use crate::runtime::security::seccomp::Profile;
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
-use crate::script::bind::ns::{id_maps, kinds_of};
+use crate::script::bind::ns::{id_maps, kinds_of, userns};
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
 use crate::script::handle::{Kind, Open};
@@ -29,7 +31,8 @@ natives! {
     /// Runs a command and waits for its end.
     ///
     /// `command` is a list, the exact arguments (text or blobs, the first names the program), or a text for `/bin/sh -c`
-    /// of the root it runs in. Without options it is a plain command on the host. Returns an `ExecResult`.
+    /// of the root it runs in. Without options it is a plain command on the host; without root it sees itself as root there, who
+    /// is the user outside (as under `podman unshare`; see `sys::rootless`). Returns an `ExecResult`.
     ///
     /// Errors: `not_found` (code 127) for a command that does not exist, `permission_denied` (126) for one that cannot
     /// be run; the failing step (125) for one that cannot be started; unless `check: false`, `exit_status` for a status
@@ -97,6 +100,8 @@ natives! {
     /// `()` is what nothing counts: without a memory limit `memory_peak` is known only where it is above this program's own,
     /// because the kernel counts the memory that a process starts in.
     get "ExecResult.usage"(result: ExecResult) -> serde_json::Value = usage;
+    /// The profile that allows the system calls it made and no others, after `seccomp: "record"`; else `()`.
+    get "ExecResult.seccomp_profile"(result: ExecResult) -> Option<serde_json::Value> = seccomp_profile;
     /// The lines of `stdout`.
     method "ExecResult.lines"(result: ExecResult) -> Vec<String> = result_lines;
     /// All of it as a map.
@@ -169,7 +174,7 @@ const MOUNT: Options = Options {
             "options",
             "list of text",
             "none",
-            "As mount(8) writes them: \"ro\", \"nosuid\", \"size=16m\".",
+            "As mount(8) writes them: \"ro\", \"nosuid\", \"size=16m\"; for a bind also \"idmap\": its files belong inside to who they belong to outside.",
         ),
     ],
 };
@@ -228,6 +233,14 @@ impl FromOptions for Bounds {
 #[derive(Clone, Debug)]
 pub struct Spec(ProcSpec);
 
+impl Spec {
+    /// What the process may do.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.security
+    }
+}
+
 const EXEC: Options = Options {
     of: "proc::exec",
     open: None,
@@ -247,6 +260,7 @@ const EXEC: Options = Options {
             "With a new user namespace: #{container, host, size}.",
         )
         .map(&super::ns::RANGE),
+        super::ns::USERNS,
         Key::new("cgroup", "Cgroup, or map of limits", "the caller's", "Its control group.")
             .map(&super::cgroup_limits::LIMIT),
         Key::new(
@@ -268,13 +282,33 @@ const EXEC: Options = Options {
         Key::new("user", "text", "the caller's", "name, uid, name:group or uid:gid, looked up in its root."),
         Key::new("additional_gids", "list of numbers", "none", "Further groups."),
         Key::new(
+            "security",
+            "text",
+            "\"none\"",
+            "\"default\", \"strict\" or \"none\": what it may do, see security::policy; the next ten open or close a part.",
+        ),
+        Key::new(
             "capabilities",
             "list of text",
             "the caller's",
             "The capabilities it keeps: [\"NET_BIND_SERVICE\"].",
         ),
+        Key::new("cap_add", "list of text", "none", "Capabilities beside those of the policy."),
+        Key::new("cap_drop", "list of text", "none", "Capabilities of the policy that it does not keep; \"ALL\"."),
         Key::new("no_new_privs", "true or false", "false", "Setuid programs give it nothing."),
-        Key::new("seccomp", "text", "none", "A filter of system calls. Not supported yet."),
+        Key::new(
+            "seccomp",
+            "text or map",
+            "\"unconfined\"",
+            "Which system calls it can make: \"default\", \"strict\", \"unconfined\", a path, a profile as OCI has it; \"record\" notes them.",
+        ),
+        Key::new("masked_paths", "list of paths", "none", "What it does not see."),
+        Key::new("readonly_paths", "list of paths", "none", "What it cannot change."),
+        Key::new("readonly_root", "true or false", "false", "Whether it cannot change its root."),
+        Key::new("oom_score_adj", "number", "the caller's", "How readily it is ended when memory runs out, -1000 to 1000."),
+        Key::new("apparmor", "text", "the caller's", "The AppArmor profile it changes to."),
+        Key::new("landlock", "map", "none", "What it may read and write, whatever modes say: #{read: [\"/\"], write: [\"/tmp\"]}.")
+            .map(&super::security::LANDLOCK),
         Key::new(
             "rlimits",
             "map",
@@ -322,6 +356,7 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
         Some(Either::Right(names)) => Some(Namespaces::Fresh(kinds_of(&names, &opts.at().key("ns"))?)),
         None => None,
     };
+    spec.userns = userns(opts)?;
     spec.maps = id_maps(opts)?;
     match opts.take::<Either<Open<Cgroup>, Limits>>("cgroup")? {
         Some(Either::Left(group)) => spec.cgroup = Some(group.shared()),
@@ -336,16 +371,9 @@ fn places(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
 /// User, capabilities, limits.
 fn identity(spec: &mut ProcSpec, opts: &mut Opts<'_, '_>) -> Result<()> {
     let op = opts.at().call().op();
-    if opts.has("seccomp") {
-        let error =
-            Error::new(ErrorKind::Unsupported, op, "seccomp: filters of system calls are not supported yet");
-        return Err(error.hint("leave it out; capabilities and no_new_privs are there"));
-    }
     spec.user = opts.take::<OsString>("user")?.map(|user| user.to_string_lossy().into_owned());
     spec.additional_gids = opts.or("additional_gids", Vec::new())?;
-    let names: Option<Vec<String>> = opts.take("capabilities")?;
-    spec.capabilities = names.map(|names| user::capability_set(op, &names)).transpose()?;
-    spec.no_new_privs = opts.or("no_new_privs", false)?;
+    spec.security = super::security::read(opts)?;
     for (name, Bounds(soft, hard)) in opts.or::<BTreeMap<String, Bounds>>("rlimits", BTreeMap::new())? {
         spec.rlimits.push(Rlimit { resource: user::rlimit_number(op, &name)?, soft, hard });
     }
@@ -458,7 +486,7 @@ fn is_running(call: &Call<'_>, process: Open<Process>) -> Result<bool> {
 }
 
 fn wait(call: &Call<'_>, process: Open<Process>) -> Result<ExecResult> {
-    process.wait_or_interrupt(call.session()).map(ExecResult)
+    process.wait_or_interrupt(call.session(), call.op()).map(ExecResult)
 }
 
 fn kill(call: &Call<'_>, process: Open<Process>) -> Result<ExecResult> {
@@ -543,6 +571,10 @@ fn usage(_: &Call<'_>, result: ExecResult) -> Result<serde_json::Value> {
         "memory_peak": result.0.memory_peak,
         "pids_peak": result.0.pids_peak,
     }))
+}
+
+fn seccomp_profile(_: &Call<'_>, result: ExecResult) -> Result<Option<serde_json::Value>> {
+    Ok(result.0.seccomp_profile.as_ref().map(Profile::to_json))
 }
 
 fn result_lines(_: &Call<'_>, result: ExecResult) -> Result<Vec<String>> {

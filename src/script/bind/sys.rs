@@ -1,6 +1,8 @@
 //! `sys`: the running script, its arguments, its host and its clock. Also the model of a module, see [`super`].
 
 use crate::error::{Result, SysContext};
+use crate::runtime::attend;
+use crate::runtime::rootless;
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::Int;
 use crate::script::native::natives;
@@ -24,9 +26,20 @@ natives! {
     /// Facts about the program and its host: `version`, `script`, `pid`, `uid`, `kernel`, `hostname`, `arch`,
     /// `cpus`, `run` and `root` (the state folders).
     fn "sys::info"() -> serde_json::Value = info;
+    /// What this host lets the program do: a list, one entry a check, of `name`, `for` (what it is for), `state` (`ok`,
+    /// `warn` for what some calls need, `missing` for what every container needs), `found` and `fix` (or `()`).
+    ///
+    /// Each is really tried, or read from the kernel; nothing is left of it.
+    fn "sys::doctor"() -> serde_json::Value = doctor;
+    /// Without root: who root is outside, and what cannot work; `()` as root.
+    ///
+    /// A map: `user`, `uid`, `ids` (how many there are, root with them), and `limits`, a list of maps with `name`, `what`,
+    /// `why` and `fix` (or `()`). An ordinary user's script runs in a user and a mount namespace that the program enters
+    /// before it: commands on the host see `root` there, who is the user (as under `podman unshare`).
+    fn "sys::rootless"() -> Option<serde_json::Value> = is_rootless;
     /// The seconds since 1970, with a fraction.
     fn "sys::now"() -> f64 = now;
-    /// Waits. A signal ends the wait and the script.
+    /// Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
     fn "sys::sleep"(duration: Duration) = sleep;
     /// The next line of the standard input, without the line end; `()` at its end.
     fn "sys::read_line"() -> Option<String> = read_line;
@@ -90,12 +103,29 @@ fn info(call: &Call<'_>) -> Result<serde_json::Value> {
     }))
 }
 
+fn doctor(_: &Call<'_>) -> Result<serde_json::Value> {
+    Ok(json!(crate::runtime::doctor::examine()))
+}
+
+fn is_rootless(_: &Call<'_>) -> Result<Option<serde_json::Value>> {
+    let Some(entered) = rootless::entered() else { return Ok(None) };
+    let limits = rootless::report()
+        .into_iter()
+        .map(|limit| json!({ "name": limit.name, "what": limit.what, "why": limit.why, "fix": limit.fix }));
+    Ok(Some(json!({
+        "user": entered.owner.shown(),
+        "uid": entered.owner.uid,
+        "ids": entered.maps.uid.iter().map(|range| u64::from(range.size)).sum::<u64>(),
+        "limits": limits.collect::<Vec<_>>(),
+    })))
+}
+
 fn now(_: &Call<'_>) -> Result<f64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
 }
 
 fn sleep(call: &Call<'_>, duration: Duration) -> Result<()> {
-    crate::runtime::cancel::sleep(call.op(), Instant::now() + duration)
+    attend::sleep(call.session(), call.op(), Instant::now() + duration)
 }
 
 fn read_line(call: &Call<'_>) -> Result<Option<String>> {

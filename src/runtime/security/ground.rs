@@ -1,0 +1,158 @@
+//! What a confined start has that nobody asked for: namespaces, the mounts that belong to the kernel, rules on devices.
+
+use crate::error::{Error, Result};
+use crate::runtime::cgroup::{self, Limit};
+use crate::runtime::ns::Kinds;
+use crate::runtime::proc::spec::{Mount, Namespaces, ProcSpec, Rlimit};
+use crate::runtime::rootless;
+use crate::runtime::security::policy::{Level, own_capabilities};
+use crate::runtime::session::Session;
+
+/// The namespaces of a confined process where none are named. A user namespace has to be asked for: it needs ids.
+const KINDS: [&str; 6] = ["pid", "mount", "net", "uts", "ipc", "cgroup"];
+
+/// Adds what a confined start has.
+///
+/// # Errors
+/// When the control groups of the host cannot be found; the failed rules on devices.
+pub fn prepare(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Result<()> {
+    if !spec.security.is_confined() {
+        return Ok(());
+    }
+    if spec.ns.is_none() {
+        spec.ns = Some(Namespaces::Fresh(KINDS.into_iter().fold(Kinds::NONE, Kinds::with_name)));
+    }
+    // A process that joins the mounts of a set, without a root of its own, finds what is there. Every other one has mounts
+    // of its own, even in the caller's root.
+    if spec.rootfs.is_some() || !spec.joined().is_some_and(|set| set.kinds.has("mount")) {
+        mounts(session, op, spec)?;
+    } else {
+        spec.security.masked_paths.clear();
+        spec.security.readonly_paths.clear();
+        spec.security.readonly_root = false;
+    }
+    limits(spec);
+    if !in_user_ns(spec) {
+        devices(session, spec)?;
+    } else {
+        // Where device nodes cannot be made there are none but those of the mounts.
+        spec.security.devices.clear();
+    }
+    if !spec.security.capabilities_asked && !in_user_ns(spec) {
+        let held = own_capabilities();
+        spec.security.capabilities = spec.security.capabilities.map(|set| set & held);
+    }
+    Ok(())
+}
+
+/// Whether the process is in a user namespace other than the machine's first.
+#[must_use]
+pub fn in_user_ns(spec: &ProcSpec) -> bool {
+    has(spec, "user") || rootless::in_user_ns()
+}
+
+/// Whether the process has a namespace of this kind that is not the caller's.
+fn has(spec: &ProcSpec, kind: &str) -> bool {
+    spec.has_own(kind)
+}
+
+/// The mounts of the kernel's own file systems, before those that were asked for, and not where one of those is.
+fn mounts(session: &Session, op: &'static str, spec: &mut ProcSpec) -> Result<()> {
+    let mut base = vec![mount("proc", "/proc", &[]), mount("dev", "/dev", &[])];
+    if has(spec, "ipc") {
+        base.push(mount("mqueue", "/dev/mqueue", &[]));
+    }
+    // In a user namespace sysfs can be mounted by the owner of the network alone.
+    if in_user_ns(spec) && !has(spec, "net") {
+        let bind = mount("bind", "/sys", &["rbind", "ro", "nosuid", "nodev", "noexec"]);
+        base.push(Mount { source: Some("/sys".into()), ..bind });
+    } else {
+        base.push(mount("sysfs", "/sys", &["ro"]));
+        if has(spec, "cgroup") {
+            base.extend(groups(session, op)?);
+        }
+    }
+    if spec.security.readonly_root {
+        base.extend(
+            ["/tmp", "/run", "/var/tmp"].map(|target| {
+                mount("tmpfs", target, &["nosuid", "nodev", "noexec", "mode=1777", "size=64m"])
+            }),
+        );
+    }
+    base.retain(|mount| !spec.mounts.iter().any(|asked| asked.target == mount.target));
+    // What was asked to be mounted may be used as it is mounted.
+    if let (Some(landlock), Level::Strict) = (&mut spec.security.landlock, spec.security.level) {
+        landlock.write.extend(spec.mounts.iter().map(|mount| mount.target.clone()));
+    }
+    base.append(&mut spec.mounts);
+    spec.mounts = base;
+    Ok(())
+}
+
+fn mount(kind: &str, target: &str, options: &[&str]) -> Mount {
+    let options = options.iter().map(|option| (*option).to_owned()).collect();
+    Mount { kind: kind.into(), source: None, target: target.into(), options }
+}
+
+/// The control groups, as far as the process is in them, for looking only.
+fn groups(session: &Session, op: &'static str) -> Result<Vec<Mount>> {
+    const TOP: &str = "/sys/fs/cgroup";
+    // As they are mounted: no group is made for that, and nobody asked for one.
+    let host = session.fact("hierarchies", || cgroup::host::Host::detect(op))?;
+    if host.hierarchies.iter().all(|hierarchy| hierarchy.version == 2) {
+        return Ok(host.unified().map(|_| mount("cgroup2", TOP, &["ro"])).into_iter().collect());
+    }
+    let mut found = vec![mount("tmpfs", TOP, &["ro", "nosuid", "nodev", "noexec", "mode=755"])];
+    found.extend(host.hierarchies.iter().map(|hierarchy| match hierarchy.version {
+        2 => mount("cgroup2", &format!("{TOP}/unified"), &["ro"]),
+        _ => {
+            let controllers = hierarchy.controllers.join(",");
+            mount("cgroup", &format!("{TOP}/{controllers}"), &["ro", &controllers])
+        }
+    }));
+    Ok(found)
+}
+
+/// The resource limits of the policy, unless others were asked for.
+fn limits(spec: &mut ProcSpec) {
+    let asked = |limit: &Rlimit, of: &[Rlimit]| of.iter().any(|known| known.resource == limit.resource);
+    let lowered = spec.security.rlimits().into_iter().filter(|limit| !asked(limit, &spec.rlimits));
+    let lowered: Vec<Rlimit> = lowered.collect();
+    spec.rlimits.extend(lowered);
+    // A program that is protected from the end of memory does not hand that on.
+    if spec.security.oom_score_adj.is_none() && own_oom_score_adj() < 0 {
+        spec.security.oom_score_adj = Some(0);
+    }
+}
+
+/// How readily the kernel ends this program when memory runs out.
+fn own_oom_score_adj() -> i32 {
+    let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// The rules on devices: with the limits of a group of its own, or on the group that was given, unless that has some.
+fn devices(session: &Session, spec: &mut ProcSpec) -> Result<()> {
+    if spec.security.devices.is_empty() {
+        return Ok(());
+    }
+    let rules = Limit::Devices(spec.security.devices.clone());
+    let Some(group) = &spec.cgroup else {
+        if !spec.limits.iter().any(|limit| limit.controller() == "devices") {
+            spec.limits.push(rules);
+        }
+        return Ok(());
+    };
+    match session.id_of(group).filter(|_| !group.has_device_rules()) {
+        Some(id) => cgroup::limit(session, id, &[rules]).map_err(without_devices),
+        None => Ok(()),
+    }
+}
+
+/// What mends a start that cannot have rules on devices.
+#[must_use]
+pub fn without_devices(error: Error) -> Error {
+    error.hint(
+        "a confined process may make device nodes: it needs rules on which it may open. Drop MKNOD (cap_drop: [\"MKNOD\"]), or add \"user\" to ns",
+    )
+}

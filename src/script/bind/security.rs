@@ -1,0 +1,181 @@
+//! `security`: what a process may do, and what is in force.
+
+use crate::error::Result;
+use crate::runtime::proc::Process;
+use crate::runtime::security::seccomp::Profile;
+use crate::runtime::security::{Facts, Landlock, Level, Opened, Policy, SeccompChoice, audit, caps};
+use crate::script::bind::proc::Spec;
+use crate::script::call::Call;
+use crate::script::convert::{At, Either, FromScript, OrEmpty};
+use crate::script::handle::Open;
+use crate::script::native::natives;
+use crate::script::options::{FromOptions, Key, Options, Opts};
+use crate::script::returned::to_json;
+use rhai::Dynamic;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+natives! {
+    /// What a process may do: the policies that one is started with, and what the kernel says is in force.
+    pub const SECURITY = "security";
+
+    /// The policy that these options of `proc::exec` ask for, as a map: what `security: "default"` means, for one.
+    ///
+    /// Keys: `level capabilities no_new_privs seccomp masked_paths readonly_paths readonly_root new_keyring devices
+    /// oom_score_adj apparmor landlock`. Nothing is started.
+    fn "security::policy"(options: OrEmpty<Spec>) -> Value = policy;
+    /// In what the policy of these options of `proc::exec` differs from `security: "default"`, a line each.
+    ///
+    /// `+` stands before what there is more, `-` before what there is less: `capabilities: +NET_ADMIN`.
+    fn "security::diff"(options: OrEmpty<Spec>) -> Vec<String> = diff;
+    /// The default profile of system calls, as Docker and OCI write one: to be changed and given as `seccomp`.
+    fn "security::seccomp_profile"() -> Value = seccomp_profile;
+    /// What is in force for a process, by process id: read from the kernel, whoever started it.
+    ///
+    /// Keys: `pid exe uid gid groups capabilities (inheritable permitted effective bounding ambient) no_new_privs seccomp
+    /// seccomp_filters namespaces shared mounts fds cgroups oom_score_adj limits label uid_map`.
+    /// Errors: `not_found`; `permission_denied` for another user's process. Source: proc_pid_status(5), proc_pid_mountinfo(5).
+    fn "security::of"(pid: i32) -> Value = of;
+    /// What a process may do, explained: a list of maps `part`, `grade` (`closed`, `note` or `open`), `held`, `means`.
+    fn "security::audit"(process: Either<Open<Process>, i32>) -> Value = explain;
+    /// What is in force for it, read from the kernel now; as `security::of`.
+    method "Process.security"(process: Open<Process>) -> Value = of_process;
+}
+
+/// Which system calls are filtered, as an option says it.
+#[derive(Clone, Debug)]
+pub struct Seccomp(SeccompChoice);
+
+impl FromScript for Seccomp {
+    fn expected() -> String {
+        "\"default\", \"strict\", \"unconfined\", \"record\", the path of a profile, or a profile as a map"
+            .into()
+    }
+    fn accepts(value: &Dynamic) -> bool {
+        value.is_string() || value.is_map()
+    }
+    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
+        let op = at.call().op();
+        if value.is_map() {
+            let text = to_json(&value).to_string();
+            return Profile::parse(op, &text).map(|profile| Self(SeccompChoice::Profile(Rc::new(profile))));
+        }
+        let choice = match value.to_string().as_str() {
+            _ if !value.is_string() => return Err(at.expected(&Self::expected(), &value)),
+            "default" => SeccompChoice::Default,
+            "strict" => SeccompChoice::Strict,
+            "unconfined" => SeccompChoice::Unconfined,
+            "record" => SeccompChoice::Record,
+            path if path.contains('/') || has_ending(path) => {
+                SeccompChoice::Profile(Rc::new(Profile::read(op, Path::new(path))?))
+            }
+            _ => return Err(at.expected(&Self::expected(), &value)),
+        };
+        Ok(Self(choice))
+    }
+}
+
+fn has_ending(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|ending| ending == "json")
+}
+
+/// The keys of `landlock`.
+pub const LANDLOCK: Options = Options {
+    of: "landlock",
+    open: None,
+    keys: &[
+        Key::new("read", "list of paths", "none", "What it may read and execute, with all below."),
+        Key::new(
+            "write",
+            "list of paths",
+            "none",
+            "What it may read, execute, write, make and remove, with all below.",
+        ),
+    ],
+};
+
+impl FromOptions for Landlock {
+    const OPTIONS: &'static Options = &LANDLOCK;
+
+    fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
+        let read = absolute(opts, "read")?.unwrap_or_default();
+        let write = absolute(opts, "write")?.unwrap_or_default();
+        if read.is_empty() && write.is_empty() {
+            return Err(opts.at().wrong("allows nothing: not even the command could be run"));
+        }
+        Ok(Self { read, write })
+    }
+}
+
+/// The policy of the options of a start.
+///
+/// # Errors
+/// For a value that does not fit.
+pub fn read(opts: &mut Opts<'_, '_>) -> Result<Policy> {
+    let op = opts.at().call().op();
+    let level = match opts.take::<String>("security")? {
+        None => Level::None,
+        Some(name) => Level::of_name(&name)
+            .ok_or_else(|| opts.at().key("security").wrong("must be \"default\", \"strict\" or \"none\""))?,
+    };
+    let mut set = |key: &str| {
+        let names: Option<Vec<String>> = opts.take(key)?;
+        names.map(|names| caps::set_of(op, &names)).transpose()
+    };
+    let (capabilities, add, drop) = (set("capabilities")?, set("cap_add")?, set("cap_drop")?);
+    let opened = Opened {
+        level,
+        capabilities,
+        cap_add: add.unwrap_or(0),
+        cap_drop: drop.unwrap_or(0),
+        no_new_privs: opts.take("no_new_privs")?,
+        seccomp: opts.take::<Seccomp>("seccomp")?.map(|choice| choice.0),
+        masked_paths: absolute(opts, "masked_paths")?,
+        readonly_paths: absolute(opts, "readonly_paths")?,
+        readonly_root: opts.take("readonly_root")?,
+        oom_score_adj: opts.take("oom_score_adj")?,
+        apparmor: opts.take("apparmor")?,
+        landlock: opts.take("landlock")?,
+    };
+    Policy::resolve(op, opened)
+}
+
+fn absolute(opts: &mut Opts<'_, '_>, key: &str) -> Result<Option<Vec<PathBuf>>> {
+    let paths: Option<Vec<PathBuf>> = opts.take(key)?;
+    match paths.iter().flatten().find(|path| !path.is_absolute()) {
+        None => Ok(paths),
+        Some(path) => {
+            let what = format!("holds {path:?}, which does not start with /");
+            Err(opts.at().key(key).wrong(what))
+        }
+    }
+}
+
+fn policy(_: &Call<'_>, options: OrEmpty<Spec>) -> Result<Value> {
+    Ok(options.0.policy().to_json())
+}
+
+fn diff(_: &Call<'_>, options: OrEmpty<Spec>) -> Result<Vec<String>> {
+    Ok(options.0.policy().differences(&Policy::of_level(Level::Default)))
+}
+
+fn seccomp_profile(call: &Call<'_>) -> Result<Value> {
+    Profile::default_profile(call.op()).map(|profile| profile.to_json())
+}
+
+fn of(call: &Call<'_>, pid: i32) -> Result<Value> {
+    Facts::of(call.op(), pid).map(|facts| facts.to_json())
+}
+
+fn of_process(call: &Call<'_>, process: Open<Process>) -> Result<Value> {
+    of(call, process.pid)
+}
+
+fn explain(call: &Call<'_>, process: Either<Open<Process>, i32>) -> Result<Value> {
+    let pid = match process {
+        Either::Left(process) => process.pid,
+        Either::Right(pid) => pid,
+    };
+    audit::audit(call.op(), pid).map(|findings| audit::to_json(&findings))
+}

@@ -1,0 +1,213 @@
+//! What the kernel says is in force, compared with what was asked, by our own words and by outside tools.
+
+use crate::support::{Ended, code, cshell};
+
+/// Starts a confined process that waits, and runs `script` with it as `p`.
+#[track_caller]
+fn with(options: &str, script: &str) -> String {
+    let run = code(&format!(
+        r#"
+        let o = #{{ rootfs: image::host(["sh", "busybox"]), security: "default", input: "pipe" }};
+        {options}
+        let p = proc::spawn(["busybox", "cat"], o);
+        let s = p.security();
+        {script}
+        p.kill();
+        "#
+    ))
+    .output();
+    assert_eq!((run.ended, run.stderr.as_str()), (Ended::Exit(0), ""), "{script}");
+    run.stdout
+}
+
+#[test]
+fn the_process_tells_what_is_in_force() {
+    let told = with(
+        "",
+        r#"
+        print(s.capabilities.effective.len());
+        print(s.capabilities.effective == s.capabilities.bounding);
+        print(s.capabilities.effective.contains("NET_RAW"));
+        print(s.capabilities.inheritable.len() + s.capabilities.ambient.len());
+        print(s.no_new_privs);
+        print(`${s.seccomp} ${s.seccomp_filters}`);
+        print(s.shared);
+        print(s.fds.map(|f| f.fd));
+        print(s.limits["max core file size"]);
+        print(s.mounts.filter(|m| m.target == "/proc/sys").map(|m| m.options.contains("ro")));
+        print(s.exe.contains("busybox"));
+        "#,
+    );
+    let expected =
+        "13\ntrue\nfalse\n0\ntrue\nfilter 1\n[\"time\", \"user\"]\n[0, 1, 2]\n[\"0\", \"0\"]\n[true]\ntrue\n";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn outside_tools_see_the_same() {
+    let told = with(
+        "",
+        r#"
+        let status = fs::read(`/proc/${p.pid}/status`);
+        for name in ["CapEff", "CapBnd", "CapInh", "NoNewPrivs", "Seccomp"] {
+            for line in status.split("\n") { if line.starts_with(name + ":") { print(line); } }
+        }
+        print(proc::exec(["capsh", "--decode=00000000a80405fb"]).stdout.contains("cap_mknod"));
+        print(proc::exec(`findmnt -N ${p.pid} -rno TARGET,OPTIONS /proc/sys`, #{ check: false }).stdout.contains("/proc/sys ro"));
+        "#,
+    );
+    assert_eq!(
+        told,
+        "CapEff:\t00000000a80405fb\nCapBnd:\t00000000a80405fb\nCapInh:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\ntrue\ntrue\n"
+    );
+}
+
+#[test]
+fn each_part_can_be_opened_by_name() {
+    let told = with(
+        r#"o.cap_add = ["NET_ADMIN"]; o.cap_drop = ["MKNOD"]; o.no_new_privs = false; o.seccomp = "unconfined"; o.masked_paths = []; o.readonly_paths = ["/sys"]; o.oom_score_adj = 500;"#,
+        r#"
+        print(`${s.capabilities.effective.contains("NET_ADMIN")} ${s.capabilities.effective.contains("MKNOD")}`);
+        print(`${s.no_new_privs} ${s.seccomp} ${s.oom_score_adj}`);
+        print(s.mounts.filter(|m| m.target == "/proc/keys").len());
+        print(s.mounts.filter(|m| m.target == "/proc/sys").len());
+        "#,
+    );
+    assert_eq!(told, "true false\nfalse none 500\n0\n0\n");
+}
+
+#[test]
+fn the_difference_to_the_default_is_told() {
+    code(
+        r#"
+        for line in security::diff(#{ security: "default", cap_add: ["NET_ADMIN"], cap_drop: ["KILL"], seccomp: "unconfined", readonly_root: true }) { print(line); }
+        print(security::diff(#{ security: "default" }));
+        print(security::diff(#{ security: "strict" }).contains("readonly_root: true instead of false"));
+        print(security::policy(#{ security: "strict" }).capabilities);
+        print(security::policy().level);
+        "#,
+    )
+    .stdout(
+        r#"
+        capabilities: +NET_ADMIN
+        capabilities: -KILL
+        readonly_root: true instead of false
+        seccomp: unconfined instead of default
+        []
+        true
+        []
+        none
+        "#,
+    )
+    .check();
+}
+
+#[test]
+fn profiles_of_system_calls_are_taken_from_files_and_maps() {
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}"#;
+    cshell(["-c", r#"
+        let base = image::host(["sh", "busybox"]);
+        let run = |seccomp| proc::exec("busybox mkdir /tmp/x", #{ rootfs: base, security: "default", seccomp: seccomp, check: false }).stderr;
+        print(run.call("profile.json"));
+        let p = security::seccomp_profile();
+        p.syscalls.insert(0, #{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 30 });
+        print(run.call(p));
+        print(proc::exec(["mkdir", "/proc/x"], #{ seccomp: "./profile.json", no_new_privs: true, check: false }).stderr.contains("No space left"));
+    "#])
+    .file("profile.json", profile)
+    .stdout("mkdir: can't create directory '/tmp/x': No space left on device\n\nmkdir: can't create directory '/tmp/x': Read-only file system\n\ntrue\n")
+    .check();
+}
+
+#[test]
+fn broken_profiles_and_names_are_refused() {
+    let refused = |options: &str, said: &str| {
+        let run = cshell(["-c", &format!("proc::exec(\"true\", #{{ {options} }})")])
+            .file("broken.json", "{\n  \"defaultAction\": \"SCMP_ACT_ERRNO\",\n  \"sycalls\": []\n}\n")
+            .output();
+        assert!(run.stderr.contains(said), "{options}: {}", run.stderr);
+        assert_ne!(run.ended, Ended::Exit(0), "{options}");
+    };
+    refused("seccomp: \"broken.json\"", "unknown field `sycalls`");
+    refused("seccomp: \"/dev/zero\"", "is not a file");
+    refused("seccomp: \"missing.json\"", "cannot read the profile missing.json");
+    refused("seccomp: #{ defaultAction: \"SCMP_ACT_ERRNO\" }", "denies execve");
+    refused("cap_add: [\"NET_EVERYTHING\"]", "\"NET_EVERYTHING\" is none");
+    refused("security: \"default\", apparmor: \"web\"", "runs without AppArmor");
+    refused("security: \"default\", oom_score_adj: -900", "cannot set oom_score_adj");
+    refused(
+        "seccomp: \"default\", user: \"1000\", no_new_privs: false, capabilities: [], ns: [\"user\"], uid_map: [#{container: 1000, host: 1000, size: 1}]",
+        "",
+    );
+}
+
+#[test]
+fn any_process_is_explained() {
+    let told = with(
+        "",
+        r#"
+        let mine = security::audit(p);
+        print(mine.filter(|f| f.grade == "open").len());
+        let host = security::audit(sys::info().pid);
+        for part in ["seccomp", "capabilities", "namespace"] { print(host.some(|f| f.part == part && f.grade == "open")); }
+        try { security::audit(999999) } catch (e) { print(e.kind) }
+        try { security::of(0) } catch (e) { print(e.kind) }
+        "#,
+    );
+    assert_eq!(told, "0\ntrue\ntrue\ntrue\nnot_found\ninvalid_argument\n");
+}
+
+#[test]
+fn a_profile_is_recorded_from_a_run() {
+    code(
+        r#"
+        let base = image::host(["sh", "busybox"]);
+        let o = #{ rootfs: base, security: "default", seccomp: "record" };
+        let r = proc::exec("busybox ls / >/dev/null; echo ran", o);
+        print(r.stdout);
+        let p = r.seccomp_profile;
+        print(p.syscalls[0].names.contains("getdents64"));
+        o.seccomp = p; o.check = false;
+        print(proc::exec("busybox ls / >/dev/null; echo ran", o).stdout);
+        print(proc::exec("busybox mkdir /tmp/x", o).stderr);
+        print(proc::exec("true", #{ rootfs: base, security: "default" }).seccomp_profile);
+        // What outlives the command does not keep the record open.
+        print(proc::exec("busybox sleep 1000 & echo over", #{ rootfs: base, security: "default", seccomp: "record", ns: ["mount"] }).stdout);
+        try { proc::exec("true", #{ seccomp: "record" }) } catch (e) { print(e.hint) }
+        try { proc::spawn("true", #{ seccomp: "record", no_new_privs: true }) } catch (e) { print(e.hint) }
+        "#,
+    )
+    .stdout(
+        r#"
+        ran
+
+        true
+        ran
+
+        mkdir: can't create directory '/tmp/x': Operation not permitted
+
+
+        over
+
+        add no_new_privs: true, or security: "default"
+        use proc::exec, and .seccomp_profile of its result
+        "#,
+    )
+    .check();
+}
+
+#[test]
+fn landlock_holds_even_root() {
+    code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", check: false, landlock: #{ read: ["/"], write: ["/tmp", "/dev/null"] }, mounts: ["tmp"] };
+        print(proc::exec("echo x >/tmp/x && busybox cat /tmp/x; echo x >/x; busybox mkdir /y; echo x >/dev/null && echo null", o).inspect().stdout);
+        print(proc::exec("echo x >/x", o).stderr.contains("Permission denied"));
+        o.landlock = #{ read: ["/bin", "/lib", "/lib64", "/usr"] };
+        print(proc::exec("busybox ls /etc", o).stderr.contains("Permission denied"));
+        try { proc::exec("true", #{ landlock: #{} }) } catch (e) { print(e.message) }
+        "#,
+    )
+    .stdout("x\nnull\n\ntrue\ntrue\nproc::exec: `landlock` allows nothing: not even the command could be run\n")
+    .check();
+}
