@@ -398,3 +398,17 @@ fn a_limit_too_small_to_start_anything_does_not_end_the_program() {
     .stdout("limit_reached\nalive\n")
     .check();
 }
+
+/// The groups are mounted for a process that is in none, and systemd, be it there or not, is not asked for a scope.
+#[test]
+fn a_process_without_a_group_looks_at_the_groups() {
+    code(
+        r#"
+        let options = #{ rootfs: fs::overlay(image::host(["ls"])), security: "default", ns: ["user", "mount", "pid", "net", "cgroup"] };
+        print(proc::exec(["ls", "/sys/fs/cgroup"], options).stdout != "");
+        "#,
+    )
+    .env("CSHELL_CGROUP_DRIVER", "systemd")
+    .stdout("true\n")
+    .check();
+}

@@ -31,6 +31,9 @@ need newuidmap uidmap
 need fuse-overlayfs fuse-overlayfs
 need pasta passt
 need slirp4netns slirp4netns
+# Their files boot in the virtual machine; they need not run here.
+need systemd-run systemd
+need dbus-daemon dbus-daemon
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q

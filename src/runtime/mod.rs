@@ -21,6 +21,7 @@ pub mod security;
 pub mod session;
 pub mod start;
 pub mod state;
+pub mod systemd;
 pub mod trace;
 pub mod undo;
 pub mod units;

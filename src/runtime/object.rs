@@ -5,6 +5,7 @@
 //! *identity*, after the call, it also bears what the kernel gave it: inode, interface index, mount id, pid with
 //! start time. Undoing works from either, and never by a name pattern.
 
+use crate::runtime::systemd::Manager;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -63,6 +64,17 @@ pub enum Object {
         /// The session's token, which the names of its own groups there bear.
         token: String,
     },
+    /// A transient unit of systemd's. Undone by stopping it, which kills what is in it.
+    Unit {
+        /// Its name, which bears the session's token.
+        name: String,
+        /// Whose it is.
+        manager: Manager,
+        /// The groups that this program was in before: it goes back there, should it be in the unit.
+        home: Vec<PathBuf>,
+        /// The process that it was made around, with its start time.
+        holder: (i32, u64),
+    },
     /// A network interface (its peer goes with it). Undone by deleting it, or with its network namespace.
     Link {
         /// Its name.
@@ -102,6 +114,7 @@ impl fmt::Display for Object {
             Self::Controllers { dir, names, .. } => {
                 write!(f, "controllers {} for groups below {}", names.join(" "), dir.display())
             }
+            Self::Unit { name, .. } => write!(f, "unit {name}"),
             Self::Link { name, ifindex: Some(index), .. } => write!(f, "link {name} (index {index})"),
             Self::Link { name, .. } => write!(f, "link {name}"),
             Self::Process { pid: Some(pid), .. } => write!(f, "process {pid}"),
@@ -127,6 +140,7 @@ impl Object {
             Self::Mount { target, .. } => format!("unmount {}", target.display()),
             Self::Cgroup { .. } => "kill its processes and remove the group".into(),
             Self::Controllers { names, .. } => format!("take {} away again", names.join(" ")),
+            Self::Unit { name, .. } => format!("stop {name}"),
             Self::Link { name, .. } => format!("delete {name}"),
             Self::Process { .. } => "kill it and collect its status".into(),
         }

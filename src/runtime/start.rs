@@ -9,7 +9,7 @@ use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
 use crate::sys::clone::{Child, Failure, Place, Said};
-use crate::sys::{Errno, SysError, clone, nsfd, process, record};
+use crate::sys::{Errno, SysError, clone, holder, nsfd, process, record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use std::ffi::CString;
@@ -27,6 +27,28 @@ impl Steps {
     pub fn push(&mut self, op: Op, what: impl Into<String>) {
         self.ops.push(op);
         self.what.push(what.into());
+    }
+
+    /// Adds the last steps of a process that does nothing but wait for its death, which is that of the session at the
+    /// latest, as [`holder`] describes it.
+    ///
+    /// # Errors
+    /// When no descriptor is left, or no memory file can be made.
+    pub fn hold(&mut self, session: &Session, op: &'static str) -> Result<()> {
+        let program =
+            session.fact("holder", || holder::make().context(op, "cannot make the holding program"))?;
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+        let null = null.context(op, "cannot open /dev/null")?;
+        for number in 0..3 {
+            self.push(Op::Stdio(duplicate(op, &null)?, number), "let go of the terminal");
+        }
+        self.push(Op::NewSession, "leave the terminal's session");
+        self.push(Op::IgnoreChildren, "have orphans reaped");
+        self.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
+        self.push(Op::Wait, "wait for the ledger");
+        self.push(Op::Clean, "let go of descriptors and signals");
+        self.push(Op::ExecFd(duplicate(op, program.as_fd())?), "run the holding program");
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ pub fn undo(object: &Object) -> Result<()> {
         Object::Controllers { dir, id, names, leaf, token } => {
             cgroup::subtree::restore(dir, *id, names, leaf.as_deref(), token)
         }
+        Object::Unit { name, manager, home, holder } => cgroup::scope::close(*manager, name, home, *holder),
         Object::Link { name, mac, later_mac, ifindex, netns } => {
             let macs = [Some(mac.as_str()), later_mac.as_deref()];
             net::reclaim::link(name, macs, *ifindex, *netns)

@@ -1,9 +1,10 @@
-//! TCP sockets that never block by themselves.
+//! TCP and Unix sockets that never block by themselves.
 
 use crate::sys::{Result, call};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 /// Opens a TCP socket for the family of `peer`, in the network namespace of this thread.
 ///
@@ -20,6 +21,25 @@ pub fn tcp(peer: SocketAddr) -> Result<OwnedFd> {
         || format!("{name}, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0"),
         || rustix::net::socket_with(family, SocketType::STREAM, flags, None),
     )
+}
+
+/// Opens a Unix stream socket that is connected to the one at `path`.
+///
+/// # Errors
+/// The failed `socket` or `connect`.
+pub fn unix(path: &Path) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = call(
+        "socket",
+        || "AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0".into(),
+        || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None),
+    )?;
+    call(
+        "connect",
+        || format!("{}, {path:?}", fd.as_raw_fd()),
+        || rustix::net::connect(&fd, &rustix::net::SocketAddrUnix::new(path)?),
+    )?;
+    Ok(fd)
 }
 
 /// Starts to connect. `false` means that the outcome is to be waited for and asked for with [`outcome`].

@@ -29,6 +29,21 @@ use std::time::Instant;
 
 const QEMU: &str = "qemu-system-x86_64";
 const BUSYBOX: &str = "/bin/busybox";
+const SYSTEMD: &str = "/lib/systemd/systemd";
+/// Has systemd mount version 1; from its release 256 on it wants to be told twice.
+const HYBRID: &str = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1";
+/// The only unit of a machine that systemd runs, but for those that are made while it runs: the jobs, after which the
+/// machine switches itself off.
+const JOBS: &str = "\
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+ExecStart=/init jobs
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+";
 /// All programs are in `/bin`, all libraries in `/usr`.
 const FOLDERS: [(&str, &str); 5] = [
     ("/sbin", "bin"),
@@ -43,6 +58,8 @@ const FOLDERS: [(&str, &str); 5] = [
 pub(crate) enum Mode {
     /// Each controller on a hierarchy of its own, and no version 2 tree.
     V1,
+    /// Controllers as in version 1, and a version 2 tree beside them: only as [systemd](Vm::systemd) mounts them.
+    Hybrid,
     /// One version 2 tree with all controllers.
     V2,
 }
@@ -107,6 +124,19 @@ impl Vm {
     pub(crate) fn disk(mut self, mib: u64) -> Self {
         self.disk = Some(mib << 20);
         self.modules(&["virtio_pci", "virtio_blk"])
+    }
+
+    /// Has systemd run the machine: it mounts the control groups, not as version 1 alone, and the jobs run in a service of
+    /// it. Its files are those of the machine that runs the tests, which need not be run by it.
+    #[track_caller]
+    pub(crate) fn systemd(self) -> Self {
+        self.text("/etc/systemd/system/default.target", "[Unit]\nRequires=jobs.service\n")
+            .text("/etc/systemd/system/jobs.service", JOBS)
+            // Without one it is the first start of a machine, which takes longer.
+            .text("/etc/machine-id", "00000000000000000000000000000001\n")
+            .program(SYSTEMD)
+            .program("/bin/systemctl")
+            .program("/bin/systemd-run")
     }
 
     /// Kernel modules to insert, with those that they need.
@@ -180,9 +210,10 @@ impl Vm {
         tool(folder.path(), QEMU, &["--version"])?;
         self.fill(&kernel, folder.path())?;
         std::fs::write(path("initrd"), self.archive.pack()).map_err(|error| error.to_string())?;
-        let (mode, only) = match self.mode {
+        let (mode, more) = match self.mode {
             Mode::V1 => ("v1", ""),
             Mode::V2 => ("v2", "cgroup_no_v1=all"),
+            Mode::Hybrid => ("hybrid", HYBRID),
         };
         let variable = |name: &str, or: &str| std::env::var(name).unwrap_or_else(|_| or.to_owned());
         let limit = self.seconds.to_string();
@@ -199,7 +230,7 @@ impl Vm {
             .arg("-initrd")
             .arg(path("initrd"))
             // On a busy machine the kernel takes a late tick of the emulated timer for a broken one.
-            .args(["-append", &format!("console=ttyS0 panic=-1 quiet no_timer_check vm_mode={mode} {only}")])
+            .args(["-append", &format!("console=ttyS0 panic=-1 quiet no_timer_check vm_mode={mode} {more}")])
             .args(self.make_disk(&path("disk"))?)
             .stdin(Stdio::null())
             .output()

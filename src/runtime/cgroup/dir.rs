@@ -348,7 +348,7 @@ pub fn delegated_files(version: u8) -> &'static [&'static str] {
 #[must_use]
 pub fn delegate(path: &Path, version: u8) -> String {
     // Outside, where the group is to be given away.
-    let user = rootless::outer_uid().unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+    let user = rootless::user();
     let group = path.join(format!("user-{user}"));
     let group = group.display();
     let files: Vec<String> = delegated_files(version).iter().map(|name| format!("{group}/{name}")).collect();

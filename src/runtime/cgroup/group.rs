@@ -26,6 +26,8 @@ pub struct Cgroup {
     /// Made by someone else: it may be looked at.
     foreign: bool,
     dirs: RefCell<Vec<Rc<Dir>>>,
+    /// Whether it is in a scope of systemd's, which ends with the session.
+    in_scope: Cell<bool>,
     /// Whether it was killed by `cgroup.kill`, which newborns are then mistaken for the victims of.
     killed: Cell<bool>,
     /// Whether groups below it were given controllers, which keeps processes out of a version 2 group.
@@ -137,8 +139,8 @@ pub fn of(session: &Session, op: &'static str, pid: Option<i32>) -> Result<(Hand
 impl Cgroup {
     fn named(name: String, token: bool) -> Self {
         let (dirs, heard) = (RefCell::default(), RefCell::default());
-        let (killed, gives) = (Cell::new(false), Cell::new(false));
-        Self { name, token, parent: None, foreign: false, dirs, killed, gives, heard }
+        let (in_scope, killed, gives) = (Cell::new(false), Cell::new(false), Cell::new(false));
+        Self { name, token, parent: None, foreign: false, dirs, in_scope, killed, gives, heard }
     }
 
     fn anonymous(session: &Session) -> Self {
@@ -151,12 +153,14 @@ impl Cgroup {
         if let Some((id, parent)) = &self.parent {
             parent.writable(op)?;
             parent.reach(session, *id, op, controllers)?;
+            self.in_scope.set(parent.in_scope.get());
             let dirs = parent.dirs.borrow();
             let wanted =
                 dirs.iter().filter(|dir| dir.version == 2 || controllers.iter().any(|name| dir.has(name)));
             return Ok(wanted.cloned().collect());
         }
         let ground = Ground::of(session, op)?;
+        self.in_scope.set(ground.in_scope());
         let wanted = hierarchies(&ground, op, controllers)?;
         wanted.iter().map(|hierarchy| ground.own(op, hierarchy)).collect()
     }
@@ -205,8 +209,8 @@ impl Cgroup {
             subtree::enable_in_ours(op, base, &wanted)?;
             parent.gives.set(true);
         } else {
-            let top = Ground::of(session, op)?.host().unified().is_some_and(|hierarchy| hierarchy.top);
-            subtree::enable_in_own(session, op, base, top, &wanted)?;
+            let ours = Ground::of(session, op)?.is_ours();
+            subtree::enable_in_own(session, op, base, ours, &wanted)?;
         }
         let dirs = self.dirs.borrow();
         dirs.iter().filter(|dir| dir.version == 2).try_for_each(|dir| dir.refresh(op))
@@ -500,6 +504,12 @@ impl Handle for Cgroup {
         format!("Cgroup {} [{}]", self.name, shown.join(" "))
     }
 
+    fn keep_refusal(&self) -> Option<&'static str> {
+        self.in_scope.get().then_some(
+            "the group is in a scope of systemd's, which ends with the session: CSHELL_CGROUP_DRIVER=cgroupfs makes groups that can be kept",
+        )
+    }
+
     fn inspect(&self) -> serde_json::Value {
         let paths: Vec<String> = self.paths().iter().map(|path| path.display().to_string()).collect();
         json!({ "name": self.name, "paths": paths, "limits": self.limits(), "procs": self.procs() })
@@ -512,13 +522,17 @@ impl Handle for Cgroup {
 /// # Errors
 /// When the ledger cannot be written.
 pub fn tracking(session: &Session, op: &'static str) -> Result<Option<Rc<Cgroup>>> {
-    if Ground::of(session, op)?.host().unified().is_none() {
-        return Ok(None);
-    }
-    let group = Cgroup::named(format!("cshell-{}", session.token()), true);
-    match group.add_dirs(session, op, &[]) {
-        Ok(_) => Ok(Some(Rc::new(group))),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
-        Err(error) => Err(error),
+    let made = Ground::of(session, op).and_then(|ground| {
+        if ground.host().unified().is_none() {
+            return Ok(None);
+        }
+        let group = Cgroup::named(format!("cshell-{}", session.token()), true);
+        group.add_dirs(session, op, &[]).map(|_| Some(Rc::new(group)))
+    });
+    match made {
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+            Ok(None)
+        }
+        other => other,
     }
 }

@@ -5,6 +5,8 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::dir::Dir;
+use crate::runtime::cgroup::driver::{self, Choice, Driver};
+use crate::runtime::cgroup::scope;
 use crate::runtime::session::Session;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -160,18 +162,39 @@ impl Host {
 pub struct Ground {
     host: RefCell<Rc<Host>>,
     own: RefCell<Vec<Rc<Dir>>>,
+    in_scope: bool,
+    /// Whether the user asked for groups below our own, whatever runs the host.
+    forced: bool,
 }
 
 impl Ground {
-    /// That of the session: looked for once.
+    /// That of the session: looked for once. With systemd's driver, our own groups are those of a scope that is made now.
     ///
     /// # Errors
-    /// When `/proc/self` cannot be read.
+    /// When `/proc/self` cannot be read; those of the [driver].
     pub fn of(session: &Session, op: &'static str) -> Result<Rc<Self>> {
         session.fact("cgroups", || {
-            let host = RefCell::new(Rc::new(Host::detect(op)?));
-            Ok(Self { host, own: RefCell::default() })
+            let found = Host::detect(op)?;
+            let Choice { driver, forced, .. } = driver::choose(op, &found)?;
+            let (host, in_scope) = match driver {
+                Driver::Cgroupfs => (found, false),
+                Driver::Systemd(manager) => (scope::open(session, op, manager, &found)?, true),
+            };
+            Ok(Self { host: RefCell::new(Rc::new(host)), own: RefCell::default(), in_scope, forced })
         })
+    }
+
+    /// Whether our own groups are those of a scope, which ends with the session.
+    #[must_use]
+    pub fn in_scope(&self) -> bool {
+        self.in_scope
+    }
+
+    /// Whether the processes in our own version 2 group may be moved into a leaf: it is the root of a container, or of a
+    /// scope, or the user wants it so.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.in_scope || self.forced || self.host().unified().is_some_and(|hierarchy| hierarchy.top)
     }
 
     /// The host.
@@ -188,7 +211,18 @@ impl Ground {
         if let Ok(found) = self.host().with(op, controller) {
             return Ok(found.clone());
         }
-        self.host.replace(Rc::new(Host::detect(op)?));
+        // Those that are known stay: this program may be in another group of them by now.
+        let mut host = (*self.host()).clone();
+        for found in Host::detect(op)?.hierarchies {
+            let known = |known: &Hierarchy| {
+                known.version == found.version
+                    && (known.version == 2 || known.controllers == found.controllers)
+            };
+            if !host.hierarchies.iter().any(known) {
+                host.hierarchies.push(found);
+            }
+        }
+        self.host.replace(Rc::new(host));
         self.host().with(op, controller).cloned()
     }
 

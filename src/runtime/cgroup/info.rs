@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::runtime::cgroup::dir::{delegate, delegated_files};
+use crate::runtime::cgroup::driver::{self, Driver};
 use crate::runtime::cgroup::host::{Hierarchy, Host, Mode};
 use rustix::fs::{Access, access};
 use serde_json::{Map, Value, json};
@@ -11,9 +12,11 @@ use std::path::Path;
 /// there.
 ///
 /// # Errors
-/// When `/proc/self` cannot be read.
+/// When `/proc/self` cannot be read; those of [`driver::choose`].
 pub fn info() -> Result<Value> {
-    let host = Host::detect("cgroup::info")?;
+    const OP: &str = "cgroup::info";
+    let host = Host::detect(OP)?;
+    let choice = driver::choose(OP, &host)?;
     let mut controllers = Map::new();
     for hierarchy in &host.hierarchies {
         let writable = refusal(hierarchy).is_none();
@@ -28,9 +31,9 @@ pub fn info() -> Result<Value> {
         "why": why(host.mode()),
         "controllers": controllers,
         "unified": host.unified().map(|hierarchy| hierarchy.own.display().to_string()),
-        "delegation": delegation(&host),
-        "driver": "cgroupfs",
-        "driver_why": "groups are made by writing to the file system; systemd's driver (D-Bus) is not supported",
+        "delegation": delegation(&host, choice.driver),
+        "driver": choice.driver.name(),
+        "driver_reason": choice.reason,
     }))
 }
 
@@ -45,12 +48,17 @@ pub const fn why(mode: Mode) -> &'static str {
     }
 }
 
-/// Whether groups can be made below our own in every hierarchy: `delegated`, `why`, and the `fix` where not.
+/// Whether groups can be made below our own in every hierarchy: `delegated`, `why`, and the `fix` where they cannot and
+/// have to be.
 #[must_use]
-pub fn delegation(host: &Host) -> Value {
+pub fn delegation(host: &Host, driver: Driver) -> Value {
     if host.hierarchies.is_empty() {
         let fix = "mount -t cgroup2 cgroup2 /sys/fs/cgroup";
         return json!({ "delegated": false, "why": why(Mode::None), "fix": fix });
+    }
+    if driver != Driver::Cgroupfs {
+        let why = "groups are made in a scope that systemd delegates to the session";
+        return json!({ "delegated": false, "why": why });
     }
     let refused: Vec<(&Hierarchy, String)> =
         host.hierarchies.iter().filter_map(|hierarchy| Some((hierarchy, refusal(hierarchy)?))).collect();

@@ -2,6 +2,7 @@
 
 pub mod devices;
 pub mod dir;
+pub mod driver;
 pub mod freeze;
 pub mod group;
 pub mod host;
@@ -10,6 +11,7 @@ pub mod io;
 pub mod limits;
 pub mod probe;
 pub mod reclaim;
+pub mod scope;
 pub mod stats;
 pub mod subtree;
 pub mod tree;

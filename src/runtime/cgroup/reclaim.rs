@@ -1,7 +1,7 @@
 //! Removing a group, from what the ledger knows of it: kill its processes, remove its folders, children first.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
-use crate::runtime::cgroup::subtree::children;
+use crate::runtime::cgroup::subtree::{self, children};
 use crate::runtime::object::FileId;
 use crate::sys::{Errno, file, process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,8 +68,13 @@ fn step_out(dir: &Path) -> Result<()> {
     if !pids.iter().any(|pid| u32::try_from(*pid) == Ok(std::process::id())) {
         return Ok(());
     }
-    let above = dir.parent().unwrap_or(dir).join("cgroup.procs");
-    write(&above, std::process::id().to_string().as_bytes())
+    let above = dir.parent().unwrap_or(dir);
+    // Where the one above gives controllers to those below it, its processes are in a leaf.
+    let leaf = children(above).into_iter().find(|child| {
+        child.file_name().is_some_and(|name| name.to_string_lossy().starts_with(subtree::LEAF))
+    });
+    let to = leaf.as_deref().unwrap_or(above).join("cgroup.procs");
+    write(&to, std::process::id().to_string().as_bytes())
         .context(OP, format!("cannot leave the group {}", dir.display()))
 }
 

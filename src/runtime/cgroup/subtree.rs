@@ -6,11 +6,16 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
 use crate::runtime::object::{FileId, Object};
+use crate::runtime::rootless;
 use crate::runtime::session::{Done, Intent, Session};
 use crate::sys::{Errno, file, inode};
 use rustix::fs::CWD;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// How the name of a leaf begins.
+pub const LEAF: &str = "cshell-leaf-";
 
 /// Makes `controllers` available to the groups below `dir`, a group that this session made.
 ///
@@ -58,8 +63,8 @@ pub fn is_crowded(op: &'static str, dir: &Dir) -> Result<bool> {
     Ok(dir.has_file("cgroup.type") && !dir.read(op, "cgroup.procs")?.is_empty())
 }
 
-/// Makes `controllers` available to the groups below `dir`, our own group, as a step of the session. `top` says that it
-/// is the root of what is mounted here.
+/// Makes `controllers` available to the groups below `dir`, our own group, as a step of the session. `ours` says that its
+/// processes may be moved into a leaf in any case.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`] while processes are in it that are not ours to move; the failed write.
@@ -67,39 +72,31 @@ pub fn enable_in_own(
     session: &Session,
     op: &'static str,
     dir: &Dir,
-    top: bool,
+    ours: bool,
     controllers: &[&str],
 ) -> Result<()> {
     let names = missing(op, dir, controllers)?;
     if names.is_empty() {
         return Ok(());
     }
-    let object = |leaf| Object::Controllers {
+    // Who may not do that is told so before anything else.
+    drop(dir.open_for_writing(op, "cgroup.subtree_control")?);
+    let leaf = leaf_for(session, op, dir, ours)?;
+    let text = format!("give {} to the groups below {}", names.join(" "), dir.path.display());
+    let object = Object::Controllers {
         dir: dir.path.clone(),
         id: dir.id,
         names: names.clone(),
-        leaf,
+        leaf: leaf.clone(),
         token: session.token().to_owned(),
     };
-    let text = format!("give {} to the groups below {}", names.join(" "), dir.path.display());
-    let intent = Intent { op, text, claim: object(None) };
-    session.step(intent, |progress| {
-        let mut leaf = None;
-        // Who may not do that is told so before anything else.
-        drop(dir.open_for_writing(op, "cgroup.subtree_control")?);
-        if is_crowded(op, dir)? {
-            if !is_ours(dir, top) {
-                return Err(not_ours(op, dir));
-            }
-            drop(dir.open_for_writing(op, "cgroup.procs")?);
-            let path = dir.path.join(format!("cshell-leaf-{}", session.token()));
-            progress.made(object(Some(path.clone())))?;
-            leaf = Some(path.clone());
-            vacate(op, dir, &path)?;
+    session.step(Intent { op, text, claim: object.clone() }, |_| {
+        if let Some(leaf) = &leaf {
+            vacate(op, dir, leaf)?;
         }
         write(op, dir, &names)?;
         let effect = format!("{} in cgroup.subtree_control", names.join(" "));
-        Ok(Done { value: (), object: object(leaf), effect })
+        Ok(Done { value: (), object, effect })
     })?;
     Ok(())
 }
@@ -122,6 +119,18 @@ fn write(op: &'static str, dir: &Dir, names: &[String]) -> Result<()> {
     dir.write(op, "cgroup.subtree_control", &text.join(" "))
 }
 
+/// The leaf for the processes in our own group, if there are some and they are ours to move.
+fn leaf_for(session: &Session, op: &'static str, dir: &Dir, ours: bool) -> Result<Option<PathBuf>> {
+    if !is_crowded(op, dir)? {
+        return Ok(None);
+    }
+    if !ours && !is_ours(dir) {
+        return Err(not_ours(op, dir));
+    }
+    drop(dir.open_for_writing(op, "cgroup.procs")?);
+    Ok(Some(dir.path.join(format!("{LEAF}{}", session.token()))))
+}
+
 /// Our own group is somebody's who put processes there: nothing that a program may undo.
 fn not_ours(op: &'static str, dir: &Dir) -> Error {
     let path = dir.path.display();
@@ -131,23 +140,30 @@ fn not_ours(op: &'static str, dir: &Dir) -> Error {
     ))
 }
 
-/// Whether a group that processes are in is ours to arrange: the root of a container, or delegated to us.
-fn is_ours(dir: &Dir, top: bool) -> bool {
-    let delegated = ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
-        let value = inode::xattr(dir.fd(), Path::new(""), name.as_bytes());
-        value.is_ok_and(|value| value.as_deref() == Some(b"1"))
-    });
+/// Whether a group that processes are in is ours to arrange: it was delegated to us.
+fn is_ours(dir: &Dir) -> bool {
     let user = nix::unistd::geteuid().as_raw();
     // Root of a user namespace owns what the machine has given to it, and nothing else shows it as the owner.
-    let ordinary = user != 0 || crate::runtime::rootless::in_user_ns();
+    let ordinary = user != 0 || rootless::in_user_ns();
     let owned = ordinary && std::fs::metadata(&dir.path).is_ok_and(|found| found.uid() == user);
-    top || delegated || owned
+    is_delegated(dir.fd()) || owned
+}
+
+/// Whether systemd has marked the folder of a group as delegated: what is below it is nobody else's to arrange.
+#[must_use]
+pub fn is_delegated(dir: impl AsFd) -> bool {
+    ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
+        let value = inode::xattr(dir.as_fd(), Path::new(""), name.as_bytes());
+        value.is_ok_and(|value| value.as_deref() == Some(b"1"))
+    })
 }
 
 /// Moves the processes of a group into a leaf below it.
 fn vacate(op: &'static str, dir: &Dir, leaf: &Path) -> Result<()> {
     let name = leaf.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let leaf = dir.make(op, name)?;
+    // There since an earlier call, where processes have come since.
+    let known = leaf.exists();
+    let leaf = if known { Dir::open(op, leaf, dir.version, &[])? } else { dir.make(op, name)? };
     // Some may be born while others are moved.
     for _ in 0..100 {
         let pids = dir.read(op, "cgroup.procs")?;
@@ -171,28 +187,45 @@ pub(super) fn move_one(to: &Dir, op: &'static str, pid: &str) -> Result<()> {
     }
 }
 
-/// Takes controllers away again and moves processes back, unless somebody else has groups there by now.
+/// Takes controllers away again and moves processes back, unless somebody else has groups there by now, or one that was
+/// kept.
 ///
 /// # Errors
 /// When it is still as it was left, and cannot be brought back.
 pub fn restore(dir: &Path, id: FileId, names: &[String], leaf: Option<&Path>, token: &str) -> Result<()> {
-    const OP: &str = "undo";
-    let same = file::identify(CWD, dir).is_ok_and(|found| (found.dev, found.ino) == (id.dev, id.ino));
-    let ours = |child: &Path| child.file_name().is_some_and(|name| name.to_string_lossy().contains(token));
-    let others = children(dir).iter().any(|child| !ours(child));
-    if !same || others {
+    let same = || file::identify(CWD, dir).is_ok_and(|found| (found.dev, found.ino) == (id.dev, id.ino));
+    if !same() {
         return Ok(());
     }
+    match take_back(dir, names, leaf, token) {
+        // Gone meanwhile: systemd takes a scope down as soon as it is empty.
+        Err(_) if !same() => Ok(()),
+        other => other,
+    }
+}
+
+fn take_back(dir: &Path, names: &[String], leaf: Option<&Path>, token: &str) -> Result<()> {
+    const OP: &str = "undo";
     let own = Dir::open(OP, dir, 2, &[])?;
     let enabled = own.read(OP, "cgroup.subtree_control")?;
-    for name in names.iter().filter(|name| enabled.split(' ').any(|enabled| enabled == **name)) {
+    let mut enabled: Vec<&str> = enabled.split_ascii_whitespace().collect();
+    // The leaf, and the group of what runs without one: they need no controllers.
+    let ours = |child: &Path| child.file_name().is_some_and(|name| name.to_string_lossy().ends_with(token));
+    let needed = children(dir).iter().any(|child| !ours(child));
+    for name in names {
+        let Some(at) = enabled.iter().position(|enabled| enabled == name) else { continue };
+        if needed {
+            return Ok(());
+        }
         match own.write(OP, "cgroup.subtree_control", &format!("-{name}")) {
-            // Never enabled, or gone with its hierarchy.
+            // Gone with its hierarchy.
             Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EINVAL)) => {}
             other => other?,
         }
+        enabled.swap_remove(at);
     }
-    let Some(leaf) = leaf.filter(|leaf| leaf.exists()) else { return Ok(()) };
+    // No process can go back while others are enabled: those of an earlier step, which has the same leaf.
+    let Some(leaf) = leaf.filter(|leaf| leaf.exists() && enabled.is_empty()) else { return Ok(()) };
     let text = std::fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();
     for pid in text.lines() {
         move_one(&own, OP, pid)?;

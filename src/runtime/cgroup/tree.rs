@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::runtime::cgroup::group::Cgroup;
-use crate::runtime::cgroup::host::Host;
+use crate::runtime::cgroup::host::Ground;
 use crate::runtime::cgroup::subtree;
+use crate::runtime::session::Session;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -20,12 +21,12 @@ pub struct Node {
     pub children: Vec<Node>,
 }
 
-/// The groups below our own, which is the top.
+/// The groups below the one that those of the session are made in, which is the top.
 ///
 /// # Errors
-/// When `/proc/self` cannot be read.
-pub fn tree() -> Result<Node> {
-    let host = Host::detect("cgroup::tree")?;
+/// When `/proc/self` cannot be read; those of the [driver](super::driver).
+pub fn tree(session: &Session) -> Result<Node> {
+    let host = Ground::of(session, "cgroup::tree")?.host();
     let mut paths: Vec<PathBuf> = host.hierarchies.iter().map(|hierarchy| hierarchy.own.clone()).collect();
     paths.sort();
     Ok(node("/".into(), paths))

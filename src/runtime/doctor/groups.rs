@@ -1,9 +1,11 @@
 //! Control groups: how they are arranged here, and what this user may do with them.
 
+use crate::error::Error;
 use crate::runtime::cgroup;
+use crate::runtime::cgroup::driver::{self, Choice, Driver};
 use crate::runtime::cgroup::host::{Host, Mode};
 use crate::runtime::doctor::{Found, State};
-use serde_json::Value;
+use crate::runtime::systemd::bus::Bus;
 
 const OP: &str = "sys::doctor";
 const MOUNT: &str = "mount -t cgroup2 cgroup2 /sys/fs/cgroup";
@@ -64,25 +66,39 @@ pub(super) fn controllers() -> Found {
     })
 }
 
-/// A field of what `cgroup::info` tells.
-fn told(info: &Value, pointer: &str) -> String {
-    info.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 pub(super) fn delegation() -> Found {
-    with_host(|host| {
-        let value = cgroup::info::delegation(host);
-        let why = told(&value, "/why");
-        match value.pointer("/delegated") == Some(&Value::Bool(true)) {
-            true => Found::ok(why),
-            false => Found::lacks(State::Warn, why, told(&value, "/fix")),
+    with_driver(|host, choice| {
+        let value = cgroup::info::delegation(host, choice.driver);
+        let told = |name: &str| value[name].as_str().map(str::to_owned);
+        let why = told("why").unwrap_or_default();
+        match told("fix") {
+            None => Found::ok(why),
+            Some(fix) => Found::lacks(State::Warn, why, fix),
         }
     })
 }
 
 pub(super) fn driver() -> Found {
-    match cgroup::info() {
-        Ok(info) => Found::ok(format!("{}: {}", told(&info, "/driver"), told(&info, "/driver_why"))),
-        Err(error) => Found::lacks(State::Warn, error.to_string(), MOUNT),
-    }
+    with_driver(|_, Choice { driver, reason, .. }| {
+        // Whether its manager can be asked shows when it is.
+        let manager = match driver {
+            Driver::Cgroupfs => Ok(()),
+            Driver::Systemd(manager) => Bus::open(OP, *manager).map(drop),
+        };
+        match manager {
+            Ok(()) => Found::ok(format!("{}: {reason}", driver.name())),
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+fn with_driver(look: impl FnOnce(&Host, &Choice) -> Found) -> Found {
+    with_host(|host| match driver::choose(OP, host) {
+        Ok(choice) => look(host, &choice),
+        Err(error) => failed(&error),
+    })
+}
+
+fn failed(error: &Error) -> Found {
+    Found::lacks(State::Warn, error.to_string(), error.hint_text().unwrap_or_default())
 }

@@ -8,7 +8,7 @@ use crate::runtime::session::{Handle, HandleId, Session, StepId};
 use crate::runtime::start::{self, Start, StepFailure, Steps};
 use crate::sys::child::Op;
 use crate::sys::mount::Propagation;
-use crate::sys::{Errno, holder, nsfd};
+use crate::sys::{Errno, nsfd};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -138,12 +138,11 @@ fn with_maps(session: &Session, spec: &NsSpec, taken: &mut Vec<StepId>) -> Resul
 }
 
 fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
-    let program = session.fact("holder", || holder::make().context(OP, "cannot make the holding program"))?;
     let maps = spec.kinds.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let start = Start {
         op: OP,
         text: format!("make namespaces: {}", spec.kinds),
-        steps: steps(spec, maps.as_ref(), start::duplicate(OP, program.as_fd())?)?,
+        steps: steps(session, spec, maps.as_ref())?,
         argv: vec![CString::from(c"cshell-ns")],
         envp: Vec::new(),
         fresh: spec.kinds.without("time").flags(),
@@ -163,7 +162,7 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
     Ok((set, steps))
 }
 
-fn steps(spec: &NsSpec, maps: Option<&IdMaps>, program: OwnedFd) -> Result<Steps> {
+fn steps(session: &Session, spec: &NsSpec, maps: Option<&IdMaps>) -> Result<Steps> {
     let mut steps = Steps::default();
     if let Some(maps) = maps {
         steps.push(Op::Wait, "wait for the id maps");
@@ -188,20 +187,7 @@ fn steps(spec: &NsSpec, maps: Option<&IdMaps>, program: OwnedFd) -> Result<Steps
     if spec.kinds.has("net") {
         steps.push(Op::LoopbackUp, "bring up the loopback interface");
     }
-    let null = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .context(OP, "cannot open /dev/null")?;
-    for number in 0..3 {
-        steps.push(Op::Stdio(start::duplicate(OP, &null)?, number), "let go of the terminal");
-    }
-    steps.push(Op::NewSession, "leave the terminal's session");
-    steps.push(Op::IgnoreChildren, "have orphans reaped");
-    steps.push(Op::DeathSignal(libc::SIGKILL), "die with the session");
-    steps.push(Op::Wait, "wait for the ledger");
-    steps.push(Op::Clean, "let go of descriptors and signals");
-    steps.push(Op::ExecFd(program), "run the holding program");
+    steps.hold(session, OP)?;
     Ok(steps)
 }
 

@@ -258,6 +258,9 @@ fn node(op: &'static str, path: &Path, number: u64, ground: Ground<'_>, steps: &
     }
     let host = PathBuf::from("/dev").join(path.file_name().unwrap_or_default());
     let tree = mount::clone_tree(CWD, &host, false).context(op, format!("cannot bind {}", host.display()))?;
+    // What is mounted over it inside must not come to the host, where systemd has made all mounts shared.
+    mount::set_attributes(&tree, 0, libc::MS_PRIVATE, false)
+        .context(op, format!("cannot make {} private", host.display()))?;
     let found = std::fs::metadata(&host).context(op, format!("cannot examine {}", host.display()))?;
     if !found.file_type().is_char_device() || found.rdev() != number {
         let what = format!("{} of the host is not the device of this name", host.display());

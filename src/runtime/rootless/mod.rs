@@ -41,6 +41,12 @@ pub fn outer_uid() -> Option<u32> {
     own_map()?.chunks_exact(3).find(|range| range[0] == 0).map(|range| range[1])
 }
 
+/// Who runs this program, as the machine outside of its user namespace knows them.
+#[must_use]
+pub fn user() -> u32 {
+    outer_uid().unwrap_or_else(|| nix::unistd::geteuid().as_raw())
+}
+
 /// The owner that a copy of a file is given: its own, or root where it has none in this user namespace.
 #[must_use]
 pub fn owner_of_copy(uid: u32, gid: u32) -> (u32, u32) {

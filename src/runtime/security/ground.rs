@@ -138,7 +138,8 @@ fn mount(kind: &str, target: &str, options: &[&str]) -> Mount {
 /// The control groups, as far as the process is in them, for looking only.
 fn groups(session: &Session, op: &'static str) -> Result<Vec<Mount>> {
     const TOP: &str = "/sys/fs/cgroup";
-    let host = cgroup::host::Ground::of(session, op)?.host();
+    // As they are mounted: no group is made for that, and nobody asked for one.
+    let host = session.fact("hierarchies", || cgroup::host::Host::detect(op))?;
     if host.hierarchies.iter().all(|hierarchy| hierarchy.version == 2) {
         return Ok(host.unified().map(|_| mount("cgroup2", TOP, &["ro"])).into_iter().collect());
     }

@@ -31,7 +31,8 @@ natives! {
     ///
     /// Errors: `invalid_argument` (a value that means nothing, a processor or device that is not there, a value that the
     /// kernel did not hold), `unsupported` (controller not mounted, file not in this version), `permission_denied`
-    /// (no delegation, read-only mount), `busy` (use above the limit; processes in the way of version 2).
+    /// (no delegation, read-only mount), `busy` (use above the limit; processes in the way of version 2), and with
+    /// systemd's driver (see `cgroup::info`) `unsupported`, `permission_denied` or `timeout` of its manager.
     /// Needs: root, or a delegated subtree. Source: cgroup-v2.rst, "Controllers"; cgroups(7).
     fn "cgroup::limit"(group: Either<Held<Cgroup>, Limits>, options: Option<Limits>) -> Held<Cgroup> = limit;
     /// Makes a group called `name` below this program's own, with the limits of `options`.
@@ -46,10 +47,20 @@ natives! {
     /// Errors: `not_found` when the process is gone. Source: proc_pid_cgroup(5).
     fn "cgroup::of"(process: Either<Open<Process>, i32>) -> (HandleId, Rc<Cgroup>) = of;
     /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the
-    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`, `fix`); `driver`
-    /// (`cgroupfs`; systemd's is not supported).
+    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`, and a `fix` where
+    /// something is to be mended); `driver` and `driver_reason`.
+    ///
+    /// With the driver `cgroupfs` groups are made below this program's own. With `systemd`, which is taken where systemd
+    /// runs the host and has not delegated that group, its manager is asked over D-Bus for one scope, when the first
+    /// group is made: all groups are below it, it ends with the script, and they cannot be kept. The manager of the
+    /// machine is asked by root; that of a user by a program in one of its units. The environment variable
+    /// `CSHELL_CGROUP_DRIVER` chooses one of the two; `cgroupfs` then moves what is in the own group into a leaf below
+    /// it where version 2 wants that.
+    ///
+    /// Errors: `invalid_argument` for a driver that there is not, `unsupported` for `systemd` where it does not run.
+    /// Source: systemd's "Control Group APIs and Delegation", org.freedesktop.systemd1(5).
     fn "cgroup::info"() -> Value = info;
-    /// The groups below this program's own as a tree, put together from all hierarchies: `name`, `paths`, `procs`, and
+    /// The groups below the one that the script's are made in as a tree, put together from all hierarchies: `name`, `paths`, `procs`, and
     /// `children`, each of the same shape.
     fn "cgroup::tree"() -> Value = tree_of;
     /// Proves that limits bite: each is set on a throw-away group, in which a program of a few instructions runs.
@@ -210,8 +221,8 @@ fn pid_of(process: &Either<Open<Process>, i32>) -> i32 {
     }
 }
 
-fn tree_of(_: &Call<'_>) -> Result<Value> {
-    tree::tree().map(|node| json!(node))
+fn tree_of(call: &Call<'_>) -> Result<Value> {
+    tree::tree(call.session()).map(|node| json!(node))
 }
 
 fn probe_all(call: &Call<'_>, options: Limits) -> Result<Value> {
