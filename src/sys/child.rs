@@ -133,11 +133,12 @@ pub(super) fn tell(report: i32, word: i32, number: i32) {
     let _ = syscall(libc::SYS_write, [report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
 }
 
-/// Ends a process that shares memory.
+/// Ends a process that shares memory: where a filter denies that, by an instruction that is none.
 pub(super) fn end() -> ! {
-    loop {
-        let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
-    }
+    let _ = syscall(libc::SYS_exit_group, [127, 0, 0, 0, 0, 0]);
+    let _ = syscall(libc::SYS_exit, [127, 0, 0, 0, 0, 0]);
+    // SAFETY: the kernel ends the process by SIGILL, whose default action is in force: `CLONE_CLEAR_SIGHAND`.
+    unsafe { std::arch::asm!("ud2", options(noreturn)) }
 }
 
 fn run(plan: &Plan) -> ! {

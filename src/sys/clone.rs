@@ -349,7 +349,8 @@ impl Child {
                     stage::EXEC => Place::Program,
                     step => Place::Step(usize::try_from(step).unwrap_or(usize::MAX)),
                 };
-                // It is about to end: wait for that before the stack goes.
+                // It is about to end, if nothing keeps it from that: wait for it before the stack goes.
+                let _ = super::process::signal(&self.pidfd, libc::SIGKILL);
                 self.await_end();
                 Said::Failed(Failure { place, errno: Errno::from_raw(number(errno)) })
             }
@@ -390,5 +391,43 @@ impl Drop for Child {
             let _ = super::process::wait(&self.pidfd, false);
             self.release();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::child::Op;
+    use crate::sys::{process, seccomp};
+
+    /// A filter that denies these calls and allows all others.
+    fn denying(calls: &[libc::c_long]) -> Vec<u64> {
+        let insn = |code: u64, yes: u64, operand: u64| code | yes << 16 | operand << 32;
+        let mut program = vec![insn(0x20, 0, 0)];
+        for (behind, call) in calls.iter().rev().enumerate().rev() {
+            program.push(insn(0x15, behind as u64 + 1, u64::try_from(*call).unwrap()));
+        }
+        program.push(insn(0x06, 0, u64::from(seccomp::RET_ALLOW)));
+        program.push(insn(0x06, 0, u64::from(seccomp::RET_ERRNO | 1)));
+        program
+    }
+
+    fn heard(denied: &[libc::c_long]) -> Said {
+        let ops = vec![Op::NoNewPrivs, Op::Filter(denying(denied), 0), Op::Chdir(c"/missing".into())];
+        let plan = Plan::new(ops, Vec::new(), Vec::new());
+        let mut child = start(plan, CloneFlags::empty(), None).unwrap();
+        let said = child.hear().unwrap();
+        process::wait(&child.pidfd, true).unwrap();
+        said
+    }
+
+    #[test]
+    fn a_child_ends_whatever_its_filter_denies() {
+        let failure = Failure { place: Place::Step(2), errno: Errno::ENOENT };
+        for denied in [&[][..], &[libc::SYS_exit_group], &[libc::SYS_exit_group, libc::SYS_exit]] {
+            assert_eq!(heard(denied), Said::Failed(failure), "{denied:?}");
+        }
+        // Nothing was said: it is gone all the same.
+        assert_eq!(heard(&[libc::SYS_write, libc::SYS_exit_group, libc::SYS_exit]), Said::Running);
     }
 }

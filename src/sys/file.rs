@@ -97,6 +97,15 @@ pub fn open_in_root(root: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> 
     )
 }
 
+/// Opens the file behind a descriptor anew: what was opened with `O_PATH` and looked at, to read it.
+///
+/// # Errors
+/// The failed `openat`.
+pub fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
+    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()));
+    openat(rustix::fs::CWD, &path, flags, Mode::empty())
+}
+
 /// Makes the folder `path` below `dir`.
 ///
 /// # Errors

@@ -168,6 +168,15 @@ fn the_user_database_is_hostile() {
         let call = format!(r#"o.user = "{user}"; proc::exec("true", o);"#);
         assert_eq!(run(":", &call).ended, Ended::Exit(1));
     }
+    // To open the device would be to use it: a node without a driver fails by ENXIO when it is.
+    let tty = "mkdir -p $R/etc; rm -f $R/etc/passwd; mknod $R/etc/passwd c 250 250";
+    refused(tty, r#"o.user = "web"; proc::exec("true", o);"#, "is not a regular file", "");
+    // -1 leaves an id as it is: root's (setresuid(2)).
+    let root = "mkdir -p $R/etc; echo 'web:x:4294967295:0::/:/bin/sh' >$R/etc/passwd; echo 'g:x:4294967295:' >$R/etc/group";
+    for user in ["web", "1000:g"] {
+        let call = format!(r#"o.user = "{user}"; print(proc::exec("busybox id", o).stdout);"#);
+        refused(root, &call, "is none", "ids are numbers");
+    }
     let digits = "mkdir -p $R/etc; echo '1000:x:0:0::/:/bin/sh' >$R/etc/passwd";
     let run = run(digits, r#"o.user = "1000"; print(proc::exec("busybox id -u", o).stdout);"#);
     assert_eq!(run.stdout, "1000\n\n", "{}", run.stderr);

@@ -132,6 +132,20 @@ fn broken_profiles_and_names_are_refused() {
     refused("seccomp: \"/dev/zero\"", "is not a file");
     refused("seccomp: \"missing.json\"", "cannot read the profile missing.json");
     refused("seccomp: #{ defaultAction: \"SCMP_ACT_ERRNO\" }", "denies execve");
+    // What the start itself calls behind the filter, which is early without no_new_privs.
+    let denies = |calls: &str, rest: &str| {
+        format!(
+            "seccomp: #{{ defaultAction: \"SCMP_ACT_ALLOW\", syscalls: [#{{ names: [{calls}], action: \"SCMP_ACT_ERRNO\" }}] }}, {rest}"
+        )
+    };
+    let early = "security: \"default\", no_new_privs: false, timeout: \"5s\"";
+    refused(&denies("\"exit_group\", \"capset\"", early), "denies exit_group,");
+    refused(&denies("\"write\"", early), "denies write,");
+    refused(&denies("\"read\"", early), "denies read, and so the start of the command itself");
+    refused(&denies("\"read\"", early), "or add no_new_privs: true");
+    let only = "seccomp: #{ defaultAction: \"SCMP_ACT_ERRNO\", syscalls: [#{ names: [\"execve\"], action: \"SCMP_ACT_ALLOW\" }] }";
+    refused(&format!("{only}, no_new_privs: false"), "denies exit_group,");
+    refused(&format!("{only}, security: \"default\""), "denies exit_group,");
     refused("cap_add: [\"NET_EVERYTHING\"]", "\"NET_EVERYTHING\" is none");
     refused("security: \"default\", apparmor: \"web\"", "runs without AppArmor");
     refused("security: \"default\", oom_score_adj: -900", "cannot set oom_score_adj");

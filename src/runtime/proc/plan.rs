@@ -10,7 +10,7 @@ use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
 use crate::runtime::rootless;
 use crate::runtime::security::policy::own_capabilities;
-use crate::runtime::security::seccomp::{Facts, Filter, record};
+use crate::runtime::security::seccomp::{Facts, Filter, Moment, record};
 use crate::runtime::security::{Policy, SeccompChoice};
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::start::{Steps, duplicate};
@@ -511,9 +511,10 @@ impl Guard {
             kernel: mount::kernel_version(),
         };
         let profile = policy.seccomp.profile(op)?;
+        let when = if policy.no_new_privs { Moment::Late } else { Moment::Early };
         let filter = match policy.seccomp {
             SeccompChoice::Record => Some(record::filter()),
-            _ => profile.map(|profile| Filter::compile(op, &profile, facts)).transpose()?,
+            _ => profile.map(|profile| Filter::compile(op, &profile, facts, when)).transpose()?,
         };
         let (late, early) = if policy.no_new_privs { (filter, None) } else { (None, filter) };
         let stage = if late.is_some() || policy.is_confined() {

@@ -8,6 +8,7 @@ use crate::runtime::net::Netns;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::ns::userns::Userns;
 use crate::runtime::ns::{Kinds, NsSet};
+use crate::runtime::proc::user;
 use crate::runtime::security::{Policy, SeccompChoice};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -310,6 +311,7 @@ impl ProcSpec {
                 return Err(Error::new(ErrorKind::InvalidArgument, op, what));
             }
         }
+        user::check_groups(op, &self.additional_gids)?;
         let uts = self.has_own("uts");
         if let Some(name) = &self.hostname {
             crate::runtime::ns::set::check_name(op, "hostname", name)?;

@@ -29,7 +29,7 @@ const MOST_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for a name that is not there; [`ErrorKind::InvalidArgument`] for an id out of range;
-/// [`ErrorKind::Corrupt`] for a database that is no regular file or too large.
+/// [`ErrorKind::Corrupt`] for a database that is no regular file, too large, or without an id where one has to be.
 pub fn find(op: &'static str, root: Option<BorrowedFd<'_>>, text: &str) -> Result<User> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -41,24 +41,29 @@ pub fn find(op: &'static str, root: Option<BorrowedFd<'_>>, text: &str) -> Resul
             .hint("write it as name, uid, name:group or uid:gid"));
     }
     let passwd = Database::read(op, root, "etc/passwd")?;
-    let entry = match id(op, user)? {
-        Some(uid) => passwd.by_number(2, uid).map(|fields| (uid, fields)).or(Some((uid, Vec::new()))),
-        None => passwd.by_name(user).and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields))),
+    let (uid, fields) = match id(op, user)? {
+        Some(uid) => (uid, passwd.by_number(2, uid).unwrap_or_default()),
+        None => {
+            let fields = passwd.by_name(user).ok_or_else(|| unknown(op, "user", user, "/etc/passwd"))?;
+            (passwd.id(op, &fields, 2)?, fields)
+        }
     };
-    let Some((uid, fields)) = entry else { return Err(unknown(op, "user", user, "/etc/passwd")) };
     let groups = Database::read(op, root, "etc/group")?;
     let gid = match group {
-        None => fields.get(3).and_then(|gid| gid.parse().ok()).unwrap_or(0),
+        None if fields.is_empty() => 0,
+        None => passwd.id(op, &fields, 3)?,
         Some(group) => match id(op, group)? {
             Some(gid) => gid,
-            None => groups
-                .by_name(group)
-                .and_then(|fields| fields.get(2)?.parse().ok())
-                .ok_or_else(|| unknown(op, "group", group, "/etc/group"))?,
+            None => {
+                let fields =
+                    groups.by_name(group).ok_or_else(|| unknown(op, "group", group, "/etc/group"))?;
+                groups.id(op, &fields, 2)?
+            }
         },
     };
     let name = fields.first().copied().unwrap_or_default();
-    let member_of = if group.is_none() && !name.is_empty() { groups.with_member(name) } else { Vec::new() };
+    let member_of =
+        if group.is_none() && !name.is_empty() { groups.with_member(op, name)? } else { Vec::new() };
     Ok(User { uid, gid, groups: member_of.into_iter().filter(|other| *other != gid).collect() })
 }
 
@@ -67,10 +72,28 @@ fn id(op: &'static str, text: &str) -> Result<Option<u32>> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
     }
-    match text.parse::<u32>() {
-        Ok(id) if id <= GREATEST => Ok(Some(id)),
-        _ => {
-            let what = format!("user: {text} is not within 0 to {GREATEST}");
+    in_range(text).map(Some).ok_or_else(|| {
+        let what = format!("user: {text} is not within 0 to {GREATEST}");
+        Error::new(ErrorKind::InvalidArgument, op, what)
+    })
+}
+
+/// The id that digits alone write. The greatest number of the kernel's is none: it means "leave it as it is"
+/// (setresuid(2)), and so root.
+fn in_range(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|id| digits && *id <= GREATEST)
+}
+
+/// Checks further groups that were given by number.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] for an id out of range.
+pub fn check_groups(op: &'static str, groups: &[u32]) -> Result<()> {
+    match groups.iter().find(|gid| **gid > GREATEST) {
+        None => Ok(()),
+        Some(gid) => {
+            let what = format!("additional_gids: {gid} is not within 0 to {GREATEST}");
             Err(Error::new(ErrorKind::InvalidArgument, op, what))
         }
     }
@@ -83,11 +106,12 @@ fn unknown(op: &'static str, noun: &str, name: &str, path: &str) -> Error {
 
 /// A file of lines of fields, separated by colons.
 struct Database {
+    name: &'static str,
     text: String,
 }
 
 impl Database {
-    fn read(op: &'static str, root: Option<BorrowedFd<'_>>, name: &str) -> Result<Self> {
+    fn read(op: &'static str, root: Option<BorrowedFd<'_>>, name: &'static str) -> Result<Self> {
         let host;
         let dir = match root {
             Some(root) => root,
@@ -98,19 +122,21 @@ impl Database {
                 host.as_fd()
             }
         };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let fd = match file::open_in_root(dir, Path::new(name), flags, Mode::empty()) {
+        // Looked at before it is opened: to open a device is to act on it.
+        let place = match file::open_in_root(dir, Path::new(name), OFlags::PATH, Mode::empty()) {
             Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::ENOTDIR) => {
-                return Ok(Self { text: String::new() });
+                return Ok(Self { name, text: String::new() });
             }
             other => other.context(op, format!("cannot open /{name} of the root"))?,
         };
-        let found =
-            file::identify(&fd, Path::new("")).context(op, format!("cannot examine /{name} of the root"))?;
+        let found = file::identify(&place, Path::new(""))
+            .context(op, format!("cannot examine /{name} of the root"))?;
         let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, op, format!("/{name} of the root {what}"));
         if found.mode & libc::S_IFMT != libc::S_IFREG {
             return Err(corrupt("is not a regular file"));
         }
+        let fd = file::reopen(&place, OFlags::RDONLY | OFlags::NONBLOCK)
+            .context(op, format!("cannot open /{name} of the root"))?;
         let mut bytes = vec![0; MOST_BYTES + 1];
         let mut len = 0;
         loop {
@@ -124,7 +150,7 @@ impl Database {
                 return Err(corrupt("is larger than 1 MiB"));
             }
         }
-        Ok(Self { text: String::from_utf8_lossy(&bytes[..len]).into_owned() })
+        Ok(Self { name, text: String::from_utf8_lossy(&bytes[..len]).into_owned() })
     }
 
     fn lines(&self) -> impl Iterator<Item = Vec<&str>> {
@@ -136,14 +162,24 @@ impl Database {
     }
 
     fn by_number(&self, field: usize, number: u32) -> Option<Vec<&str>> {
-        self.lines().find(|fields| fields.get(field).and_then(|text| text.parse().ok()) == Some(number))
+        self.lines().find(|fields| fields.get(field).and_then(|text| in_range(text)) == Some(number))
     }
 
-    fn with_member(&self, name: &str) -> Vec<u32> {
+    /// The groups that `name` is a member of.
+    fn with_member(&self, op: &'static str, name: &str) -> Result<Vec<u32>> {
         let has = |fields: &Vec<&str>| {
             fields.get(3).is_some_and(|names| names.split(',').any(|member| member == name))
         };
-        self.lines().filter(has).filter_map(|fields| fields.get(2)?.parse().ok()).collect()
+        self.lines().filter(has).map(|fields| self.id(op, &fields, 2)).collect()
+    }
+
+    /// The id in a field of a line. A line without one is nobody: least of all root.
+    fn id(&self, op: &'static str, fields: &[&str], at: usize) -> Result<u32> {
+        fields.get(at).and_then(|text| in_range(text)).ok_or_else(|| {
+            let (entry, held) = (fields.first().unwrap_or(&""), fields.get(at).unwrap_or(&""));
+            let what = format!("/{} of the root: the id {held:?} of {entry:?} is none", self.name);
+            Error::new(ErrorKind::Corrupt, op, what).hint(format!("ids are numbers from 0 to {GREATEST}"))
+        })
     }
 }
 
@@ -217,6 +253,31 @@ mod tests {
         for bad in ["", ":", "web:", "4294967296", "2147483648", "0:4294967295"] {
             assert_eq!(find(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
         }
+    }
+
+    #[test]
+    fn ids_of_the_database_are_held_to_the_same_bound() {
+        let root = root();
+        let dir = std::fs::File::open(root.path()).unwrap();
+        let etc = root.path().join("etc");
+        let wraps = "4294967295";
+        let passwd = [
+            ("uid", wraps, "0"),
+            ("gid", "1000", wraps),
+            ("plus", "+0", "0"),
+            ("sign", "-1", "0"),
+            ("none", "", "0"),
+            ("member", "5", "5"),
+        ];
+        let lines = passwd.map(|(name, uid, gid)| format!("{name}:x:{uid}:{gid}::/:/bin/sh\n"));
+        std::fs::write(etc.join("passwd"), lines.concat() + "short:x:7\n").unwrap();
+        std::fs::write(etc.join("group"), format!("g:x:{wraps}:member\nplus:x:+0:\n")).unwrap();
+        let find = |text| super::find("t", Some(dir.as_fd()), text);
+        for bad in ["uid", "gid", "1000", "plus", "sign", "none", "short", "member", "1:g", "1:plus"] {
+            assert_eq!(find(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad}");
+        }
+        assert_eq!(find("0").unwrap(), User { uid: 0, gid: 0, groups: Vec::new() });
+        assert_eq!(check_groups("t", &[5, u32::MAX]).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 
     #[test]

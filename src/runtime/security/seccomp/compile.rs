@@ -26,6 +26,44 @@ pub struct Facts {
     pub kernel: (u32, u32),
 }
 
+/// When a filter is put in force, which decides what it must let through for the start itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the privileges go, by the child that is still to do the rest.
+    Early,
+    /// By the last stage, right before the command.
+    Late,
+}
+
+impl Moment {
+    /// The calls that the start makes behind the filter: those of the child and of the last stage, and how each of them
+    /// tells its failure and ends.
+    const fn needs(self) -> &'static [&'static str] {
+        const CALLS: [&str; 16] = [
+            "execve",
+            "exit_group",
+            "write",
+            "capset",
+            "chdir",
+            "close",
+            "close_range",
+            "dup3",
+            "execveat",
+            "fchdir",
+            "fcntl",
+            "openat2",
+            "prctl",
+            "read",
+            "rt_sigaction",
+            "rt_sigprocmask",
+        ];
+        match self {
+            Self::Early => &CALLS,
+            Self::Late => CALLS.split_at(3).0,
+        }
+    }
+}
+
 /// A filter as the kernel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -40,14 +78,15 @@ impl Filter {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a rule that restricts a call of an unknown name, an unknown architecture or
-    /// flag, a program longer than the kernel takes, and a profile with which nothing could be started.
-    pub fn compile(op: &'static str, profile: &Profile, facts: Facts) -> Result<Self> {
+    /// flag, a program longer than the kernel takes, and a profile with which nothing could be started when it is put in
+    /// force at `when`.
+    pub fn compile(op: &'static str, profile: &Profile, facts: Facts, when: Moment) -> Result<Self> {
         let arches = arches(op, profile)?;
         let mut sections = Vec::new();
         for arch in arches {
             let table = decide(op, profile, facts, arch)?;
             if arch.audit == X86_64 {
-                can_start(op, &table)?;
+                can_start(op, &table, when)?;
             }
             sections.push((arch.audit, assemble::section(&table, unknown(profile))));
         }
@@ -258,14 +297,27 @@ fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 /// Whether a program can be started behind the filter at all.
-fn can_start(op: &'static str, table: &BTreeMap<u32, Verdict>) -> Result<()> {
-    let execve = u32::try_from(x86_64::Sysno::execve.id()).unwrap_or(0);
+fn can_start(op: &'static str, table: &BTreeMap<u32, Verdict>, when: Moment) -> Result<()> {
     let passes = |action: u32| matches!(action, seccomp::RET_ALLOW | seccomp::RET_LOG);
-    if table.get(&execve).is_some_and(|verdict| verdict.outcomes().any(passes)) {
-        return Ok(());
-    }
-    let what = "seccomp: the profile denies execve, and so the start of the command itself";
-    Err(Error::new(ErrorKind::InvalidArgument, op, what).hint("allow execve"))
+    let allowed = |name: &str| {
+        let verdict = (ARCHES[0].number)(name).and_then(|number| table.get(&number));
+        // A condition may be about the programs that run later; nothing else that the start calls is anybody's to choose.
+        let any = name == "execve";
+        verdict.is_some_and(|verdict| match any {
+            true => verdict.outcomes().any(passes),
+            false => verdict.outcomes().all(passes),
+        })
+    };
+    let Some(denied) = when.needs().iter().find(|name| !allowed(name)) else { return Ok(()) };
+    let what = format!("seccomp: the profile denies {denied}, and so the start of the command itself");
+    let error = Error::new(ErrorKind::InvalidArgument, op, what);
+    Err(if Moment::Late.needs().contains(denied) {
+        error.hint(format!("allow {denied}"))
+    } else {
+        error.hint(format!(
+            "allow {denied}, or add no_new_privs: true: without it the filter is in force before the privileges go"
+        ))
+    })
 }
 
 /// A condition as it is checked: for tests, and for people who want to know.
@@ -322,7 +374,7 @@ mod tests {
 
     fn compiled(text: &str, capabilities: u64) -> Result<Filter> {
         let facts = Facts { capabilities, kernel: (6, 1) };
-        Profile::parse("t", text).and_then(|profile| Filter::compile("t", &profile, facts))
+        Profile::parse("t", text).and_then(|profile| Filter::compile("t", &profile, facts, Moment::Late))
     }
 
     fn call(name: &str) -> u32 {
@@ -336,7 +388,7 @@ mod tests {
     fn every_call_is_answered_as_the_default_profile_says() {
         let profile = Profile::default_profile("t").unwrap();
         let facts = Facts { capabilities: caps::DEFAULT, kernel: (6, 1) };
-        let filter = Filter::compile("t", &profile, facts).unwrap();
+        let filter = Filter::compile("t", &profile, facts, Moment::Late).unwrap();
         let interesting = [
             0,
             1,
@@ -374,7 +426,9 @@ mod tests {
     fn the_default_profile_allows_and_denies_what_it_should() {
         let filter = |capabilities| {
             let profile = Profile::default_profile("t").unwrap();
-            Filter::compile("t", &profile, Facts { capabilities, kernel: (6, 1) }).unwrap().program
+            Filter::compile("t", &profile, Facts { capabilities, kernel: (6, 1) }, Moment::Early)
+                .unwrap()
+                .program
         };
         let plain = filter(caps::DEFAULT);
         let ask =
@@ -505,16 +559,35 @@ mod tests {
     }
 
     #[test]
+    fn what_the_start_itself_needs_must_be_allowed() {
+        let needs = Moment::Early.needs();
+        for when in [Moment::Early, Moment::Late] {
+            for denied in needs {
+                let names: Vec<_> = needs.iter().filter(|name| *name != denied).collect();
+                let text = format!(
+                    r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": {names:?}, "action": "SCMP_ACT_ALLOW"}}]}}"#
+                );
+                let facts = Facts { capabilities: 0, kernel: (6, 1) };
+                let profile = Profile::parse("t", &text).unwrap();
+                let compiled = Filter::compile("t", &profile, facts, when);
+                let said = format!("denies {denied},");
+                let refused = compiled.is_err_and(|error| error.to_string().contains(&said));
+                assert_eq!(refused, when.needs().contains(denied), "{denied} {when:?}");
+            }
+        }
+    }
+
+    #[test]
     fn profiles_of_docker_with_their_empty_lists_are_read() {
         let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
             "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]},
                         {"architecture": "SCMP_ARCH_RISCV64", "subArchitectures": null}],
-            "syscalls": [{"names": ["execve", "arm_fadvise64_64"], "action": "SCMP_ACT_ALLOW", "args": [], "comment": "", "includes": {}, "excludes": {}},
+            "syscalls": [{"names": ["execve", "exit_group", "write", "arm_fadvise64_64"], "action": "SCMP_ACT_ALLOW", "args": [], "comment": "", "includes": {}, "excludes": {}},
                          {"name": "read", "action": "SCMP_ACT_LOG", "args": null}]}"#;
         let program = compiled(text, 0).unwrap().program;
         assert_eq!(run(&program, X86_64, call("execve"), [0; 6]), seccomp::RET_ALLOW);
         assert_eq!(run(&program, X86_64, call("read"), [0; 6]), seccomp::RET_LOG);
-        assert_eq!(run(&program, X86_64, call("write"), [0; 6]), EPERM);
+        assert_eq!(run(&program, X86_64, call("open"), [0; 6]), EPERM);
         assert_eq!(run(&program, I386, 3, [0; 6]), seccomp::RET_LOG, "read of 32-bit programs");
         let only = r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"]}"#;
         assert_eq!(run(&compiled(only, 0).unwrap().program, I386, 3, [0; 6]), seccomp::RET_KILL_PROCESS);

@@ -8,5 +8,5 @@ mod compile;
 pub mod profile;
 pub mod record;
 
-pub use compile::{Facts, Filter};
+pub use compile::{Facts, Filter, Moment};
 pub use profile::Profile;
