@@ -18,6 +18,28 @@ pub struct FileId {
     pub ino: u64,
 }
 
+/// The kinds of links that steps make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// One end of a wire.
+    #[default]
+    Veth,
+    /// A switch.
+    Bridge,
+}
+
+impl LinkKind {
+    /// How the kernel calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Veth => "veth",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
 /// Something a step made, as the ledger records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -63,8 +85,12 @@ pub enum Object {
         /// The session's token, which the names of its own groups there bear.
         token: String,
     },
-    /// A network interface (its peer goes with it). Undone by deleting it, or with its network namespace.
+    /// A network interface (the peer of a veth goes with it, the ports of a bridge do not). Undone by deleting it, or
+    /// with its network namespace.
     Link {
+        /// What made it. Ledgers that were written before there were others say nothing: a veth.
+        #[serde(default)]
+        kind: LinkKind,
         /// Its name.
         name: String,
         /// The hardware address it was born with, unguessable: the proof that it is ours.

@@ -17,9 +17,9 @@ pub fn undo(object: &Object) -> Result<()> {
         Object::Controllers { dir, id, names, leaf, token } => {
             cgroup::subtree::restore(dir, *id, names, leaf.as_deref(), token)
         }
-        Object::Link { name, mac, later_mac, ifindex, netns } => {
+        Object::Link { kind, name, mac, later_mac, ifindex, netns } => {
             let macs = [Some(mac.as_str()), later_mac.as_deref()];
-            net::reclaim::link(name, macs, *ifindex, *netns)
+            net::reclaim::link(*kind, name, macs, *ifindex, *netns)
         }
         Object::Process { pid, start_time } => proc::reclaim::process(*pid, *start_time),
     }

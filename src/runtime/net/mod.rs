@@ -5,6 +5,7 @@
 //! work itself is done from this thread, which never leaves its own namespace.
 
 mod addr;
+mod end;
 mod home;
 mod http;
 mod link;
@@ -17,6 +18,7 @@ mod tcp;
 mod veth;
 
 pub use addr::{Cidr, Mac, parse_cidr, parse_mac, parse_name};
+pub use end::{EndFacts, EndSpec};
 pub use home::home;
 pub use http::{HttpOptions, HttpResponse, http_get};
 pub use link::{LinkInfo, addr, down, links, up};
@@ -24,4 +26,4 @@ pub use netns::Netns;
 pub use outside::{Helper, outside};
 pub use route::{Route, route, routes};
 pub use tcp::wait_port;
-pub use veth::{EndFacts, EndSpec, Veth, VethSpec, veth};
+pub use veth::{Veth, VethSpec, veth};
