@@ -158,3 +158,15 @@ impl Object {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_an_older_ledger_is_a_veth() {
+        let text = r#"{"type":"link","name":"v0","mac":"02:00:00:00:00:01","ifindex":7,"netns":1}"#;
+        let object: Object = serde_json::from_str(text).unwrap();
+        assert!(matches!(object, Object::Link { kind: LinkKind::Veth, ifindex: Some(7), .. }), "{object:?}");
+    }
+}

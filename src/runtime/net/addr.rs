@@ -37,8 +37,7 @@ impl Cidr {
     /// The network that it is in: the bits after the prefix are zero.
     #[must_use]
     pub fn network(&self) -> Self {
-        let host_bits = u32::from(Self::max_prefix(self.addr) - self.prefix);
-        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+        let mask = !self.host_bits();
         Self { addr: self.map(|bits| bits & mask), prefix: self.prefix }
     }
 
@@ -54,11 +53,22 @@ impl Cidr {
     /// last address of an IPv4 network is no host's.
     #[must_use]
     pub fn host(&self, n: u32) -> Option<Self> {
-        let host_bits = u32::from(Self::max_prefix(self.addr) - self.prefix);
-        let last = u128::MAX.checked_shl(host_bits).map_or(u128::MAX, |above| !above);
         let taken = u128::from(self.addr.is_ipv4());
-        let fits = n > 0 && u128::from(n) + taken <= last;
+        let fits = n > 0 && u128::from(n) + taken <= self.host_bits();
         fits.then(|| Self { addr: self.network().map(|bits| bits | u128::from(n)), prefix: self.prefix })
+    }
+
+    /// Whether the address is neither the first of its network nor the last of an IPv4 network: those are no host's.
+    #[must_use]
+    pub fn is_of_a_host(&self) -> bool {
+        let host = self.map(|bits| bits & self.host_bits());
+        !host.is_unspecified() && (self.addr.is_ipv6() || host != self.map(|_| self.host_bits()))
+    }
+
+    /// The bits after the prefix, all set.
+    fn host_bits(&self) -> u128 {
+        let count = u32::from(Self::max_prefix(self.addr) - self.prefix);
+        !u128::MAX.checked_shl(count).unwrap_or(0)
     }
 
     /// The address with other bits; those that the family does not have are lost.

@@ -58,6 +58,17 @@ impl EndFacts {
         read(&netlink, self.link.index).ok()
     }
 
+    /// The link as it is now; `None` when it is gone. An index is given again in time, so its address counts too.
+    pub(super) fn find(&self, netlink: &Netlink) -> sys::Result<Option<LinkInfo>> {
+        match netlink.link_at(self.link.index) {
+            Ok(link) => {
+                Ok(Some(link).filter(|link| (&link.kind, link.mac) == (&self.link.kind, self.link.mac)))
+            }
+            Err(error) if error.errno() == Errno::ENODEV => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A conversation where it lives; `None` when that namespace is gone.
     pub(super) fn netlink(&self, op: &'static str) -> Result<Option<Netlink>> {
         if Netns::own(op)? == self.netns {
