@@ -1,16 +1,47 @@
-//! Every netlink request of a veth is made to fail in turn: nothing is left, whichever it was.
+//! Every netlink request of a veth and of a bridge is made to fail in turn: nothing is left, whichever it was.
 #![cfg(feature = "_fault")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a skipped test says why; a child reports")]
 
+use cshell::error::Result;
 use cshell::runtime::gc;
-use cshell::runtime::net::{self, EndSpec, Netns, VethSpec};
+use cshell::runtime::net::{self, BridgeSpec, Device, EndSpec, Netns, VethSpec};
 use cshell::runtime::session::Session;
 use cshell::runtime::state::StateDirs;
 use cshell::sys::nsfd;
 use nix::sched::CloneFlags;
 
-const REQUESTS: [&str; 6] =
-    ["RTM_NEWLINK", "RTM_GETLINK", "RTM_NEWADDR", "RTM_SETLINK", "RTM_GETADDR", "RTM_DELLINK"];
+const REQUESTS: [&str; 7] = [
+    "RTM_NEWLINK",
+    "RTM_GETLINK",
+    "RTM_NEWADDR",
+    "RTM_SETLINK",
+    "RTM_GETADDR",
+    "RTM_GETROUTE",
+    "RTM_DELLINK",
+];
+
+/// Two boxes' worth: a veth, a bridge that isolates, and the veth as its port, for a while.
+fn make(session: &Session, ns: &Netns) -> Result<()> {
+    let end = EndSpec {
+        addr: vec!["10.9.0.1/24".into()],
+        mac: Some("02:00:00:00:00:01".into()),
+        ..EndSpec::default()
+    };
+    let peer = EndSpec { addr: vec!["10.9.0.2/24".into()], ns: Some(ns.clone()), ..EndSpec::default() };
+    let (_, veth) = net::veth(session, VethSpec { end, peer })?;
+    let link = EndSpec { mac: Some("02:00:00:00:00:02".into()), mtu: Some(1400), ..EndSpec::default() };
+    let subnet = Some("auto".into());
+    let (_, bridge) = net::bridge(session, BridgeSpec { link, subnet, gateway: None, isolated: true })?;
+    let port = Device::Veth(veth.clone());
+    if let Err(error) = net::attach(session, &port, &bridge) {
+        // As it was before, though both are still there.
+        let links = net::links(None).expect("the links");
+        let near = links.iter().find(|link| link.index == veth.end.link.index).expect("the veth");
+        assert_eq!((near.master, near.up), (None, true), "{error:?}");
+        return Err(error);
+    }
+    net::detach(session, &port, &bridge)
+}
 
 /// Run by the test below, in a program of its own: the plan of faults is read once.
 #[test]
@@ -26,13 +57,7 @@ fn child() {
         let dir = tempfile::tempdir().unwrap();
         let dirs = StateDirs { run: dir.path().join("run"), root: dir.path().join("root") };
         let session = Session::new(dirs.clone()).unwrap();
-        let end = EndSpec {
-            addr: vec!["10.9.0.1/24".into()],
-            mac: Some("02:00:00:00:00:01".into()),
-            ..EndSpec::default()
-        };
-        let peer = EndSpec { addr: vec!["10.9.0.2/24".into()], ns: Some(ns.clone()), ..EndSpec::default() };
-        let made = net::veth(&session, VethSpec { end, peer }).map(drop);
+        let made = make(&session, &ns);
         let errors = session.close();
         if !errors.is_empty() {
             // The undo itself was struck: the ledger still knows.

@@ -19,6 +19,28 @@ pub struct FileId {
     pub ino: u64,
 }
 
+/// The kinds of links that steps make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// One end of a wire.
+    #[default]
+    Veth,
+    /// A switch.
+    Bridge,
+}
+
+impl LinkKind {
+    /// How the kernel calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Veth => "veth",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
 /// Something a step made, as the ledger records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -75,8 +97,12 @@ pub enum Object {
         /// The process that it was made around, with its start time.
         holder: (i32, u64),
     },
-    /// A network interface (its peer goes with it). Undone by deleting it, or with its network namespace.
+    /// A network interface (the peer of a veth goes with it, the ports of a bridge do not). Undone by deleting it, or
+    /// with its network namespace.
     Link {
+        /// What made it. Ledgers that were written before there were others say nothing: a veth.
+        #[serde(default)]
+        kind: LinkKind,
         /// Its name.
         name: String,
         /// The hardware address it was born with, unguessable: the proof that it is ours.
@@ -144,5 +170,17 @@ impl Object {
             Self::Link { name, .. } => format!("delete {name}"),
             Self::Process { .. } => "kill it and collect its status".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_an_older_ledger_is_a_veth() {
+        let text = r#"{"type":"link","name":"v0","mac":"02:00:00:00:00:01","ifindex":7,"netns":1}"#;
+        let object: Object = serde_json::from_str(text).unwrap();
+        assert!(matches!(object, Object::Link { kind: LinkKind::Veth, ifindex: Some(7), .. }), "{object:?}");
     }
 }

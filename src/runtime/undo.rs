@@ -18,9 +18,9 @@ pub fn undo(object: &Object) -> Result<()> {
             cgroup::subtree::restore(dir, *id, names, leaf.as_deref(), token)
         }
         Object::Unit { name, manager, home, holder } => cgroup::scope::close(*manager, name, home, *holder),
-        Object::Link { name, mac, later_mac, ifindex, netns } => {
+        Object::Link { kind, name, mac, later_mac, ifindex, netns } => {
             let macs = [Some(mac.as_str()), later_mac.as_deref()];
-            net::reclaim::link(name, macs, *ifindex, *netns)
+            net::reclaim::link(*kind, name, macs, *ifindex, *netns)
         }
         Object::Process { pid, start_time } => proc::reclaim::process(*pid, *start_time),
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The longest name of a link that the kernel takes (`IFNAMSIZ` less the final zero).
@@ -32,6 +32,54 @@ impl Cidr {
     #[must_use]
     pub fn max_prefix(addr: IpAddr) -> u8 {
         if addr.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// The network that it is in: the bits after the prefix are zero.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        let mask = !self.host_bits();
+        Self { addr: self.map(|bits| bits & mask), prefix: self.prefix }
+    }
+
+    /// Whether some address is in the networks of both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let prefix = self.prefix.min(other.prefix);
+        let wide = |cidr: &Self| Self { addr: cidr.addr, prefix }.network();
+        self.addr.is_ipv4() == other.addr.is_ipv4() && wide(self) == wide(other)
+    }
+
+    /// The host with this number in the network: its first is 1. `None` for 0, and where the network ends before it; the
+    /// last address of an IPv4 network is no host's.
+    #[must_use]
+    pub fn host(&self, n: u32) -> Option<Self> {
+        let taken = u128::from(self.addr.is_ipv4());
+        let fits = n > 0 && u128::from(n) + taken <= self.host_bits();
+        fits.then(|| Self { addr: self.network().map(|bits| bits | u128::from(n)), prefix: self.prefix })
+    }
+
+    /// Whether the address is neither the first of its network nor the last of an IPv4 network: those are no host's.
+    #[must_use]
+    pub fn is_of_a_host(&self) -> bool {
+        let host = self.map(|bits| bits & self.host_bits());
+        !host.is_unspecified() && (self.addr.is_ipv6() || host != self.map(|_| self.host_bits()))
+    }
+
+    /// The bits after the prefix, all set.
+    fn host_bits(&self) -> u128 {
+        let count = u32::from(Self::max_prefix(self.addr) - self.prefix);
+        !u128::MAX.checked_shl(count).unwrap_or(0)
+    }
+
+    /// The address with other bits; those that the family does not have are lost.
+    fn map(&self, change: impl FnOnce(u128) -> u128) -> IpAddr {
+        match self.addr {
+            IpAddr::V4(addr) => {
+                let bits = change(u128::from(u32::from(addr))) & u128::from(u32::MAX);
+                Ipv4Addr::from(u32::try_from(bits).unwrap_or(u32::MAX)).into()
+            }
+            IpAddr::V6(addr) => Ipv6Addr::from(change(u128::from(addr))).into(),
+        }
     }
 
     /// Whether it stands for one host and not for a network.
@@ -86,6 +134,11 @@ pub fn parse_name(op: &'static str, key: &str, name: &str) -> Result<String> {
     Err(invalid(op, what).hint("leave the name out to have a free one chosen"))
 }
 
+/// A name for a link of which none is given, made of random bytes.
+pub(super) fn free_name(random: [u8; 5]) -> String {
+    random.iter().fold("cs".into(), |name, byte| format!("{name}{byte:02x}"))
+}
+
 /// Parses an address with its prefix.
 ///
 /// # Errors
@@ -109,6 +162,20 @@ pub fn parse_cidr(op: &'static str, key: &str, text: &str) -> Result<Cidr> {
         Ok(prefix) if digits && (1..=max).contains(&prefix) => Ok(Cidr { addr, prefix }),
         _ => Err(invalid(op, format!("{key}: the prefix of {text:?} is not between 1 and {max}"))),
     }
+}
+
+/// Parses a network, whose bits after the prefix are zero.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] that says what is wrong with it.
+pub(super) fn parse_network(op: &'static str, key: &str, text: &str) -> Result<Cidr> {
+    let cidr = parse_cidr(op, key, text)?;
+    let network = cidr.network();
+    if network != cidr {
+        return Err(invalid(op, format!("{key}: {text:?} has bits set after its prefix"))
+            .hint(format!("the network is \"{network}\"")));
+    }
+    Ok(network)
 }
 
 /// Parses the addresses of one end of a link: each fit for a host, none twice.
@@ -204,6 +271,33 @@ mod tests {
         }
         for good in ["10.9.0.1/24", "10.9.0.1/32", "fd00::1/64", "::1/128"] {
             assert_eq!(parse_cidr(OP, "addr", good).unwrap().to_string(), good);
+        }
+    }
+
+    #[test]
+    fn a_network_knows_its_hosts_and_its_neighbours() {
+        let cidr = |text: &str| parse_cidr(OP, "addr", text).unwrap();
+        assert_eq!(cidr("10.9.7.5/22").network().to_string(), "10.9.4.0/22");
+        assert_eq!(cidr("fd00::7:5/112").network().to_string(), "fd00::7:0/112");
+        let host = |net, n| cidr(net).host(n).map(|host| host.to_string());
+        assert_eq!(host("10.9.7.0/24", 1).unwrap(), "10.9.7.1/24");
+        assert_eq!(host("10.9.7.9/24", 254).unwrap(), "10.9.7.254/24");
+        assert_eq!(host("fd00::/64", 256).unwrap(), "fd00::100/64");
+        assert_eq!(host("fd00::/127", 1).unwrap(), "fd00::1/127");
+        assert_eq!(host("10.9.7.0/30", 2).unwrap(), "10.9.7.2/30");
+        for (net, n) in
+            [("10.9.7.0/24", 0), ("10.9.7.0/24", 255), ("10.9.7.0/31", 1), ("10.9.7.0/32", 1), ("::1/128", 1)]
+        {
+            assert_eq!(host(net, n), None, "{net} {n}");
+        }
+        for (a, b, meet) in [
+            ("10.9.0.0/24", "10.9.0.0/16", true),
+            ("10.9.0.7/32", "10.9.0.0/24", true),
+            ("10.9.0.0/24", "10.9.1.0/24", false),
+            ("10.9.0.0/24", "fd00::/64", false),
+            ("fd00::/8", "fd00:1::/64", true),
+        ] {
+            assert_eq!((cidr(a).overlaps(&cidr(b)), cidr(b).overlaps(&cidr(a))), (meet, meet), "{a} {b}");
         }
     }
 

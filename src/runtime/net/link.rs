@@ -28,6 +28,10 @@ pub struct LinkInfo {
     pub addresses: Vec<Cidr>,
     /// For a veth, the index of the other end in the other end's namespace.
     pub peer: Option<u32>,
+    /// For a port of a bridge, the index of the bridge.
+    pub master: Option<u32>,
+    /// Whether it is a port of a bridge that is kept from the other ports that are.
+    pub isolated: bool,
 }
 
 /// The links of a namespace, or of this program's, in the order of their indexes.

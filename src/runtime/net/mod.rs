@@ -5,23 +5,30 @@
 //! work itself is done from this thread, which never leaves its own namespace.
 
 mod addr;
+mod bridge;
+mod end;
 mod home;
 mod http;
 mod link;
 mod netlink;
 mod netns;
 mod outside;
+mod port;
 pub mod reclaim;
 mod route;
+mod subnet;
 mod tcp;
 mod veth;
 
 pub use addr::{Cidr, Mac, parse_cidr, parse_mac, parse_name};
+pub use bridge::{Bridge, BridgeSpec, bridge};
+pub use end::{EndFacts, EndSpec};
 pub use home::home;
 pub use http::{HttpOptions, HttpResponse, http_get};
 pub use link::{LinkInfo, addr, down, links, up};
 pub use netns::Netns;
 pub use outside::{Helper, outside};
+pub use port::{Device, attach, detach, ports};
 pub use route::{Route, route, routes};
 pub use tcp::wait_port;
-pub use veth::{EndFacts, EndSpec, Veth, VethSpec, veth};
+pub use veth::{Veth, VethSpec, veth};

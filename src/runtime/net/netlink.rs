@@ -10,10 +10,11 @@ use crate::sys::{self, Errno, Outcome};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo as Info, LinkLayerType, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo as Info,
+    LinkLayerType, LinkMessage,
 };
 use rtnetlink::packet_route::route::RouteMessage;
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -170,6 +171,17 @@ impl Netlink {
         )
     }
 
+    /// Makes a bridge, which is down. An address that is set from birth is never replaced by a port's.
+    pub(super) fn new_bridge(&self, name: &str, mac: Mac) -> sys::Result<()> {
+        let link = LinkMessageBuilder::<LinkBridge>::new(name).address(mac.0.to_vec());
+        let message = link.build();
+        self.ask(
+            "RTM_NEWLINK",
+            || format!("bridge {name} address {mac}"),
+            async move |handle| handle.link().add(message).execute().await,
+        )
+    }
+
     /// The link with this name; `ENODEV` without one.
     pub(super) fn link_named(&self, name: &str) -> sys::Result<LinkInfo> {
         self.ask(
@@ -230,6 +242,18 @@ impl Netlink {
         )
     }
 
+    /// Takes an address from a link.
+    pub(super) fn delete_address(&self, index: u32, cidr: Cidr) -> sys::Result<()> {
+        self.ask(
+            "RTM_DELADDR",
+            || format!("{cidr} dev index {index}"),
+            async |handle| {
+                let message = handle.address().add(index, cidr.addr, cidr.prefix).message_mut().clone();
+                handle.address().del(message).execute().await
+            },
+        )
+    }
+
     /// Brings a link up or down.
     pub(super) fn set_up(&self, index: u32, up: bool) -> sys::Result<()> {
         let message = LinkUnspec::new_with_index(index);
@@ -241,6 +265,29 @@ impl Netlink {
     pub(super) fn set_mac(&self, index: u32, mac: Mac) -> sys::Result<()> {
         let message = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
         self.set(&format!("index {index} address {mac}"), message)
+    }
+
+    /// Gives a link another size of its largest packet.
+    pub(super) fn set_mtu(&self, index: u32, mtu: u32) -> sys::Result<()> {
+        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        self.set(&format!("index {index} mtu {mtu}"), message)
+    }
+
+    /// Makes a link a port of the bridge with this index, or of none.
+    pub(super) fn set_master(&self, index: u32, bridge: Option<u32>) -> sys::Result<()> {
+        let message = LinkUnspec::new_with_index(index).controller(bridge.unwrap_or(0)).build();
+        let master = bridge.map_or_else(|| "nomaster".into(), |bridge| format!("master index {bridge}"));
+        self.set(&format!("index {index} {master}"), message)
+    }
+
+    /// Keeps a port of a bridge from the other ports that are kept so.
+    pub(super) fn isolate(&self, index: u32) -> sys::Result<()> {
+        let message = LinkBridgePort::new(index).isolated(true).build();
+        self.ask(
+            "RTM_NEWLINK",
+            || format!("index {index} bridge_slave isolated on"),
+            async move |handle| handle.link().set_port(message).execute().await,
+        )
     }
 
     fn set(&self, args: &str, message: LinkMessage) -> sys::Result<()> {
@@ -329,6 +376,8 @@ fn link_info(message: &LinkMessage) -> LinkInfo {
         running: flags.contains(LinkFlags::LowerUp),
         addresses: Vec::new(),
         peer: None,
+        master: None,
+        isolated: false,
     };
     let mut lower = None;
     for attribute in &message.attributes {
@@ -337,10 +386,15 @@ fn link_info(message: &LinkMessage) -> LinkInfo {
             LinkAttribute::Mtu(mtu) => info.mtu = *mtu,
             LinkAttribute::Address(bytes) => info.mac = bytes.as_slice().try_into().ok().map(Mac),
             LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::Controller(index) => info.master = Some(*index),
             LinkAttribute::LinkInfo(infos) => {
                 for entry in infos {
-                    if let Info::Kind(kind) = entry {
-                        info.kind = kind.to_string();
+                    match entry {
+                        Info::Kind(kind) => info.kind = kind.to_string(),
+                        Info::PortData(InfoPortData::BridgePort(port)) => {
+                            info.isolated = port.contains(&InfoBridgePort::Isolated(true));
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -1,9 +1,10 @@
 //! Routes.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::net::addr::parse_network;
 use crate::runtime::net::link::{not_held, only_inside, refused};
 use crate::runtime::net::netlink::Netlink;
-use crate::runtime::net::{Cidr, Netns, parse_cidr};
+use crate::runtime::net::{Cidr, Netns};
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Intent, Session};
 use rtnetlink::RouteMessageBuilder;
@@ -46,7 +47,8 @@ pub fn routes(ns: Option<&Netns>) -> Result<Vec<Route>> {
     list(OP, &Netlink::open(OP, ns)?)
 }
 
-fn list(op: &'static str, netlink: &Netlink) -> Result<Vec<Route>> {
+/// The routes that a conversation sees.
+pub(super) fn list(op: &'static str, netlink: &Netlink) -> Result<Vec<Route>> {
     let links = netlink.links().context(op, "cannot list the links")?;
     let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
     let mut routes = Vec::new();
@@ -127,7 +129,7 @@ fn plan(op: &'static str, dst: &str, via: &str) -> Result<(Route, RouteMessage)>
     })?;
     let dst = match dst {
         "default" | "0.0.0.0/0" | "::/0" => None,
-        text => Some(network(op, text)?),
+        text => Some(parse_network(op, "dst", text)?),
     };
     let message = match (via, dst.map(|dst| (dst.addr, dst.prefix))) {
         (IpAddr::V4(via), None) => RouteMessageBuilder::<Ipv4Addr>::new().gateway(via).build(),
@@ -141,27 +143,6 @@ fn plan(op: &'static str, dst: &str, via: &str) -> Result<(Route, RouteMessage)>
         _ => return Err(invalid(format!("{via} is not of the same family as the destination"))),
     };
     Ok((Route { dst, via: Some(via), dev: None, v6: via.is_ipv6() }, message))
-}
-
-/// A network, whose bits after the prefix are zero: the kernel takes nothing else.
-fn network(op: &'static str, text: &str) -> Result<Cidr> {
-    let cidr = parse_cidr(op, "dst", text)?;
-    let (addr, host): (IpAddr, bool) = match cidr.addr {
-        IpAddr::V4(addr) => {
-            let masked = u32::from(addr) & u32::MAX << (32 - u32::from(cidr.prefix));
-            (Ipv4Addr::from(masked).into(), u32::from(addr) != masked)
-        }
-        IpAddr::V6(addr) => {
-            let masked = u128::from(addr) & u128::MAX << (128 - u32::from(cidr.prefix));
-            (Ipv6Addr::from(masked).into(), u128::from(addr) != masked)
-        }
-    };
-    if host {
-        let what = format!("dst: {text:?} has bits set after its prefix");
-        let hint = format!("the network is \"{addr}/{}\"", cidr.prefix);
-        return Err(Error::new(ErrorKind::InvalidArgument, op, what).hint(hint));
-    }
-    Ok(cidr)
 }
 
 #[cfg(test)]

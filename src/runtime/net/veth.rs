@@ -5,33 +5,18 @@
 //! unguessable hardware address that it bears from birth; the other dies with it.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
-use crate::runtime::net::addr::{check_mtu, parse_hosts};
-use crate::runtime::net::link::{PRIVILEGE, not_held, refused};
-use crate::runtime::net::netlink::{LO, Netlink, NewEnd};
+use crate::runtime::net::addr::check_mtu;
+use crate::runtime::net::end::{End, EndFacts, EndSpec, text};
+use crate::runtime::net::link::{PRIVILEGE, not_held};
+use crate::runtime::net::netlink::{Netlink, NewEnd};
 use crate::runtime::net::netns::show;
-use crate::runtime::net::{Cidr, LinkInfo, Mac, Netns, home, parse_mac, parse_name};
-use crate::runtime::object::Object;
+use crate::runtime::net::{Mac, Netns, home};
+use crate::runtime::object::{LinkKind, Object};
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Progress, Session};
 use crate::sys::{self, Errno, SysError};
-use std::net::IpAddr;
 use std::rc::Rc;
 
 const OP: &str = "net::veth";
-
-/// What is asked of one end of a veth.
-#[derive(Clone, Debug, Default)]
-pub struct EndSpec {
-    /// Its name. Without one: `eth0` in a namespace, a free one beside this program.
-    pub name: Option<String>,
-    /// The namespace it lives in; `None` is this program's.
-    pub ns: Option<Netns>,
-    /// Its addresses, with their prefixes.
-    pub addr: Vec<String>,
-    /// The size of its largest packet in bytes. Without one: the other end's, or the kernel's 1500.
-    pub mtu: Option<u32>,
-    /// Its hardware address. Without one: a random one.
-    pub mac: Option<String>,
-}
 
 /// What is asked of a veth.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +25,6 @@ pub struct VethSpec {
     pub end: EndSpec,
     /// The other end.
     pub peer: EndSpec,
-}
-
-/// One end of a veth, as read back when it was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndFacts {
-    /// The link.
-    pub link: LinkInfo,
-    /// The inode of its network namespace.
-    pub netns: u64,
 }
 
 /// A veth that a session made. See [`veth`].
@@ -74,54 +50,10 @@ impl Handle for Veth {
     }
 
     fn inspect(&self) -> serde_json::Value {
-        let mut value = json(&self.end);
-        value["peer"] = json(&self.peer);
+        let mut value = self.end.json(OP);
+        value["peer"] = self.peer.json(OP);
         value
     }
-}
-
-/// The name and the addresses, without those that the kernel gives to every link.
-fn text(link: &LinkInfo) -> String {
-    let automatic = |cidr: &&Cidr| matches!(cidr.addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
-    let addresses: Vec<String> =
-        link.addresses.iter().filter(|cidr| !automatic(cidr)).map(ToString::to_string).collect();
-    if addresses.is_empty() { link.name.clone() } else { format!("{} ({})", link.name, addresses.join(", ")) }
-}
-
-/// The facts of an end: the live ones while it exists, the last known ones after.
-fn json(end: &EndFacts) -> serde_json::Value {
-    let live = live(end);
-    let link = live.as_ref().unwrap_or(&end.link);
-    serde_json::json!({
-        "name": link.name,
-        "ifindex": link.index,
-        "mac": link.mac.map(|mac| mac.to_string()),
-        "mtu": link.mtu,
-        "addr": link.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "netns": end.netns,
-        "up": link.up && live.is_some(),
-        "exists": live.is_some(),
-    })
-}
-
-fn live(end: &EndFacts) -> Option<LinkInfo> {
-    let ns = match Netns::own(OP) {
-        Ok(own) if own == end.netns => None,
-        _ => Some(Netns::find(end.netns)?),
-    };
-    let netlink = Netlink::open(OP, ns.as_ref()).ok()?;
-    read(&netlink, end.link.index).ok()
-}
-
-/// One end, checked.
-#[derive(Debug)]
-struct End {
-    name: String,
-    ns: Option<Netns>,
-    inode: u64,
-    hosts: Vec<Cidr>,
-    mtu: Option<u32>,
-    mac: Option<Mac>,
 }
 
 /// Both ends, checked; `near` is the one that the ledger knows.
@@ -131,8 +63,6 @@ struct Plan {
     far: End,
     swapped: bool,
     born: Mac,
-    /// The network that ends beside this program live in, where that is not the host's.
-    home: Option<Netns>,
 }
 
 /// Makes a veth: both ends with their addresses and up, and `lo` up in each namespace given.
@@ -146,7 +76,9 @@ pub fn veth(session: &Session, spec: VethSpec) -> Result<(HandleId, Rc<Veth>)> {
     let random = sys::file::random().context(OP, "cannot read random bytes")?;
     let mut plan = plan(&spec, Netns::own(OP)?, random)?;
     if plan.near.ns.is_none() {
-        plan.stand_in(home::make(session, OP)?);
+        let home = home::make(session, OP)?;
+        plan.near.stand_in(home.as_ref());
+        plan.far.stand_in(home.as_ref());
     }
     let intent = Intent { op: OP, text: plan.text(), claim: plan.object(None) };
     let (n, (near, far)) = session.step(intent, |progress| make(&plan, progress))?;
@@ -159,8 +91,8 @@ fn plan(spec: &VethSpec, own: u64, random: [u8; 16]) -> Result<Plan> {
     let [born @ .., _, _, _, _, _, _, _, _, _, _] = random;
     let [_, _, _, _, _, _, a @ .., _, _, _, _, _] = random;
     let [_, _, _, _, _, _, _, _, _, _, _, b @ ..] = random;
-    let mut end = check(&spec.end, "", own, a)?;
-    let mut peer = check(&spec.peer, "peer.", own, b)?;
+    let mut end = End::check(OP, &spec.end, "", own, Some("eth0"), a)?;
+    let mut peer = End::check(OP, &spec.peer, "peer.", own, Some("eth0"), b)?;
     let invalid = |what: String| Error::new(ErrorKind::InvalidArgument, OP, what);
     if end.inode == peer.inode && end.name == peer.name {
         return Err(invalid(format!("both ends are named {} in one network namespace", end.name)));
@@ -174,49 +106,10 @@ fn plan(spec: &VethSpec, own: u64, random: [u8; 16]) -> Result<Plan> {
     check_mtu(OP, "peer.mtu", peer.mtu, &peer.hosts)?;
     let swapped = end.ns.is_some() && peer.ns.is_none();
     let (near, far) = if swapped { (peer, end) } else { (end, peer) };
-    Ok(Plan { near, far, swapped, born: Mac::local(born), home: None })
-}
-
-fn check(spec: &EndSpec, prefix: &str, own: u64, random: [u8; 5]) -> Result<End> {
-    let ns = spec.ns.clone().filter(|ns| ns.inode != own);
-    let name = match (&spec.name, &ns) {
-        (Some(name), _) => parse_name(OP, &format!("{prefix}name"), name)?,
-        (None, Some(_)) => "eth0".into(),
-        (None, None) => random.iter().fold("cs".into(), |name, byte| format!("{name}{byte:02x}")),
-    };
-    Ok(End {
-        name,
-        inode: ns.as_ref().map_or(own, |ns| ns.inode),
-        ns,
-        hosts: parse_hosts(OP, &format!("{prefix}addr"), &spec.addr)?,
-        mtu: spec.mtu,
-        mac: spec.mac.as_deref().map(|mac| parse_mac(OP, &format!("{prefix}mac"), mac)).transpose()?,
-    })
-}
-
-impl End {
-    fn text(&self) -> String {
-        let hosts: String = self.hosts.iter().map(|host| format!(" {host}")).collect();
-        let place = self.ns.as_ref().map_or_else(String::new, |ns| format!(" in {}", ns.label));
-        format!("{}{hosts}{place}", self.name)
-    }
-
-    fn facts(&self, link: LinkInfo) -> EndFacts {
-        EndFacts { link, netns: self.inode }
-    }
+    Ok(Plan { near, far, swapped, born: Mac::local(born) })
 }
 
 impl Plan {
-    /// Has the ends beside this program live in `home`.
-    fn stand_in(&mut self, home: Option<Netns>) {
-        for end in [&mut self.near, &mut self.far] {
-            if let (None, Some(home)) = (&end.ns, &home) {
-                end.inode = home.inode;
-            }
-        }
-        self.home = home;
-    }
-
     fn text(&self) -> String {
         format!("join {} and {}", self.near.text(), self.far.text())
     }
@@ -225,6 +118,7 @@ impl Plan {
     /// known as ours before, while and after it is set.
     fn object(&self, ifindex: Option<u32>) -> Object {
         Object::Link {
+            kind: LinkKind::Veth,
             name: self.near.name.clone(),
             mac: self.born.to_string(),
             later_mac: self.near.mac.map(|mac| mac.to_string()),
@@ -235,11 +129,10 @@ impl Plan {
 }
 
 fn make(plan: &Plan, progress: &Progress<'_>) -> Result<Done<(EndFacts, EndFacts)>> {
-    let place = |end: &End| end.ns.clone().or_else(|| plan.home.clone());
-    let near = Netlink::open(OP, place(&plan.near).as_ref())?;
-    let far = near.beside(OP, place(&plan.far).as_ref())?;
+    let near = Netlink::open(OP, plan.near.place())?;
+    let far = near.beside(OP, plan.far.place())?;
     for (end, netlink) in [(&plan.near, &near), (&plan.far, &far)] {
-        refuse_taken_addresses(end, netlink)?;
+        end.refuse_taken_addresses(OP, netlink)?;
     }
     let ends = (
         NewEnd { name: &plan.near.name, mac: Some(plan.born), mtu: plan.near.mtu },
@@ -247,38 +140,18 @@ fn make(plan: &Plan, progress: &Progress<'_>) -> Result<Done<(EndFacts, EndFacts
     );
     near.new_veth(&ends.0, &ends.1, plan.far.ns.as_ref())
         .map_err(|source| refused_pair(plan, (&near, &far), source))?;
-    let (near_index, far_index) = born_indexes(plan, &near)?;
+    let born = plan.near.born(OP, &near, LinkKind::Veth, plan.born)?;
+    let near_index = born.index;
+    let far_index = born.peer.ok_or_else(|| not_held(OP, &plan.far.name, "the new link"))?;
     let object = plan.object(Some(near_index));
     progress.made(object.clone())?;
-    if let Some(mac) = plan.near.mac {
-        // While it is down, so that its link-local address is made of this one.
-        near.set_mac(near_index, mac)
-            .map_err(|source| refused(OP, &plan.near.name, &mac.to_string(), source))?;
-    }
-    configure(&plan.near, &near, near_index)?;
-    configure(&plan.far, &far, far_index)?;
-    let near_link = read_back(&plan.near, &near, near_index)?;
-    let far_link = read_back(&plan.far, &far, far_index)?;
-    let effect = format!("{} <-> {}", effect(&plan.near, &near_link), effect(&plan.far, &far_link));
+    plan.near.set_mac(OP, &near, near_index)?;
+    plan.near.configure(OP, &near, near_index)?;
+    plan.far.configure(OP, &far, far_index)?;
+    let near_link = plan.near.read_back(OP, &near, near_index)?;
+    let far_link = plan.far.read_back(OP, &far, far_index)?;
+    let effect = format!("{} <-> {}", plan.near.effect(&near_link), plan.far.effect(&far_link));
     Ok(Done { value: (plan.near.facts(near_link), plan.far.facts(far_link)), object, effect })
-}
-
-/// Two links with one address and network: the kernel would route to whichever came first. A second run of a
-/// script with fixed addresses would talk to the containers of the first.
-fn refuse_taken_addresses(end: &End, netlink: &Netlink) -> Result<()> {
-    if end.hosts.iter().all(Cidr::is_host) {
-        return Ok(());
-    }
-    let held = netlink.addresses().context(OP, "cannot list the addresses")?;
-    let taken =
-        end.hosts.iter().filter(|host| !host.is_host()).find_map(|host| {
-            held.iter().find(|held| held.cidr.addr == host.addr).map(|held| (host, held.index))
-        });
-    let Some((host, index)) = taken else { return Ok(()) };
-    let link = netlink.link_at(index).map_or_else(|_| format!("index {index}"), |link| link.name);
-    Err(Error::new(ErrorKind::AlreadyExists, OP, format!("the address {} is on the link {link}", host.addr))
-        .subject(&end.name)
-        .hint("choose addresses of another network, or close what uses this one"))
 }
 
 fn refused_pair(plan: &Plan, netlinks: (&Netlink, &Netlink), source: SysError) -> Error {
@@ -287,7 +160,7 @@ fn refused_pair(plan: &Plan, netlinks: (&Netlink, &Netlink), source: SysError) -
             let ends = [(&plan.near, netlinks.0), (&plan.far, netlinks.1)];
             let taken = ends.into_iter().find(|(end, netlink)| netlink.link_named(&end.name).is_ok());
             let (end, _) = taken.unwrap_or(ends[0]);
-            let place = end.ns.as_ref().map_or("this network namespace", |ns| &ns.label);
+            let place = end.place_text();
             Error::sys(OP, format!("the name is taken by another link in {place}"), source)
                 .subject(&end.name)
                 .hint(format!("choose another name than {}, or leave it out", end.name))
@@ -300,70 +173,6 @@ fn refused_pair(plan: &Plan, netlinks: (&Netlink, &Netlink), source: SysError) -
             .hint("load the kernel module veth"),
         _ => Error::sys(OP, "cannot make the pair", source).subject(&plan.near.name),
     }
-}
-
-/// The indexes of both ends, by the hardware address that only ours bears: the name may have been changed by others.
-fn born_indexes(plan: &Plan, netlink: &Netlink) -> Result<(u32, u32)> {
-    let ours = |link: &LinkInfo| link.mac == Some(plan.born) && link.kind == "veth";
-    let link = match netlink.link_named(&plan.near.name) {
-        Ok(link) if ours(&link) => Some(link),
-        Err(source) if source.errno() != Errno::ENODEV => {
-            return Err(Error::sys(OP, "cannot find the new link", source).subject(&plan.near.name));
-        }
-        _ => netlink.links().context(OP, "cannot list the links")?.into_iter().find(ours),
-    };
-    link.and_then(|link| Some((link.index, link.peer?)))
-        .ok_or_else(|| not_held(OP, &plan.near.name, "the new link"))
-}
-
-/// Addresses, then up: nothing passes over a link that is half configured.
-fn configure(end: &End, netlink: &Netlink, index: u32) -> Result<()> {
-    for host in &end.hosts {
-        netlink
-            .add_address(index, *host)
-            .map_err(|source| refused(OP, &end.name, &host.to_string(), source))?;
-    }
-    if end.ns.is_some() {
-        netlink.set_up(LO, true).map_err(|source| refused(OP, "lo", "up", source))?;
-    }
-    netlink.set_up(index, true).map_err(|source| refused(OP, &end.name, "up", source))
-}
-
-fn read(netlink: &Netlink, index: u32) -> sys::Result<LinkInfo> {
-    let mut link = netlink.link_at(index)?;
-    let held = netlink.addresses()?;
-    link.addresses = held.into_iter().filter(|held| held.index == index).map(|held| held.cidr).collect();
-    Ok(link)
-}
-
-fn read_back(end: &End, netlink: &Netlink, index: u32) -> Result<LinkInfo> {
-    let link = read(netlink, index).context(OP, format!("cannot read {} back", end.name))?;
-    match missing(end, &link) {
-        None => Ok(link),
-        Some(what) => Err(not_held(OP, &end.name, &what)),
-    }
-}
-
-/// The first thing that was asked for and is not so.
-fn missing(end: &End, link: &LinkInfo) -> Option<String> {
-    if link.name != end.name {
-        return Some(format!("the name: it is {}", link.name));
-    }
-    if let Some(mtu) = end.mtu.filter(|mtu| *mtu != link.mtu) {
-        return Some(format!("the mtu {mtu}: it is {}", link.mtu));
-    }
-    if let Some(mac) = end.mac.filter(|mac| Some(*mac) != link.mac) {
-        return Some(format!("the hardware address {mac}"));
-    }
-    if let Some(host) = end.hosts.iter().find(|host| !link.addresses.contains(host)) {
-        return Some(format!("the address {host}"));
-    }
-    (!(link.up && link.running)).then(|| "the state up, with a carrier".into())
-}
-
-fn effect(end: &End, link: &LinkInfo) -> String {
-    let place = end.ns.as_ref().map_or_else(String::new, |ns| format!(" in {}", show(ns.inode)));
-    format!("{} (index {}, mtu {}) up{place}", text(link), link.index, link.mtu)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::runtime::fs::dir::Dir;
 use crate::runtime::fs::mounts::Mount;
 use crate::runtime::fs::overlay::Overlay;
 use crate::runtime::image::Image;
-use crate::runtime::net::Veth;
+use crate::runtime::net::{Bridge, Veth};
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::Process;
 use crate::script::call::Call;
@@ -23,6 +23,7 @@ pub const KINDS: &[HandleKind] = &[
     kind::<Mount>(),
     kind::<Dir>(),
     kind::<Veth>(),
+    kind::<Bridge>(),
     kind::<Process>(),
     kind::<Image>(),
 ];

@@ -78,6 +78,7 @@
     reason = "a native owns its arguments: they were made for this call"
 )]
 
+pub mod bridge;
 pub mod cgroup;
 pub mod cgroup_limits;
 pub mod fs;

@@ -2,12 +2,14 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::net::{
-    self, EndFacts, EndSpec, Helper, HttpOptions, HttpResponse, LinkInfo, Netns, Veth, VethSpec,
+    self, Bridge, BridgeSpec, EndFacts, EndSpec, Helper, HttpOptions, HttpResponse, LinkInfo, Netns, Veth,
+    VethSpec,
 };
 use crate::runtime::ns::Kind as NsKind;
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::Process;
 use crate::runtime::session::HandleId;
+use crate::script::bind::bridge;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty, Size};
 use crate::script::handle::{Held, Kind, Open};
@@ -39,10 +41,27 @@ natives! {
     /// `already_exists` for a name or address that is taken; `permission_denied` without CAP_NET_ADMIN.
     /// See veth(4), ip-link(8).
     fn "net::veth"(options: OrEmpty<VethSpec>) -> Held<Veth> = veth;
+    /// Makes a bridge, a switch whose ports are links where it lives, and brings it up.
+    ///
+    /// With `subnet` it leads a network, in which it has the first address; `"auto"` takes one that no address or route
+    /// uses, also when two programs choose at once. It goes with the handle, or with its namespace; its ports stay.
+    /// With `isolated`, what is attached reaches the bridge and nothing else of what is. Nothing is masqueraded.
+    /// Errors: `invalid_argument`, before anything is made; `already_exists` for a name or address that is taken or a
+    /// subnet that overlaps an address or route; `permission_denied` without CAP_NET_ADMIN; `unsupported` without
+    /// bridges in the kernel. See ip-link(8), bridge(8).
+    fn "net::bridge"(options: OrEmpty<BridgeSpec>) -> Held<Bridge> = bridge::make;
+    /// Makes a link a port of a bridge: the end of a veth that lives where the bridge does, or a link there by its name.
+    ///
+    /// It is one until it or the bridge is closed, or `Bridge.detach`. Addresses belong on the bridge: on a port they are
+    /// of no use.
+    /// Errors: `busy` for what is a port already; `not_found`; `invalid_argument` for a veth without an end there, and
+    /// for what cannot be a port; `limit_reached` for the 1,024th port.
+    fn "net::attach"(dev: Either<Open<Veth>, String>, bridge: Open<Bridge>) = bridge::attach;
     /// The links of a namespace, or of the program's, in the order of their indexes.
     ///
-    /// A list of maps: `name index type mac mtu up running addr peer`; `addr` is a list such as `["10.9.0.1/24"]`,
-    /// `running` says that both ends of the wire are up, `peer` is the index of the other end of a veth. See ip-link(8).
+    /// A list of maps: `name index type mac mtu up running addr peer master isolated`; `addr` is a list such as
+    /// `["10.9.0.1/24"]`, `running` says that both ends of the wire are up, `peer` is the index of the other end of a
+    /// veth, `master` that of the bridge that it is a port of. See ip-link(8).
     fn "net::links"(ns: Option<NetnsArg>) -> Vec<serde_json::Value> = links;
     /// The unicast routes of the main table of a namespace, or of the program's, IPv4 first.
     ///
@@ -105,6 +124,33 @@ natives! {
     get "Veth.netns"(link: Open<Veth>) -> u64 = veth_netns;
     /// The other end as a map: `name addr addresses mac ifindex mtu netns`.
     get "Veth.peer"(link: Open<Veth>) -> serde_json::Value = veth_peer;
+
+    /// Its address, with its prefix: the one in its subnet, or else the first that was asked for, or `()`.
+    get "Bridge.addr"(bridge: Open<Bridge>) -> Option<String> = bridge::addr;
+    /// The network that it leads: `"10.88.0.0/24"`, or `()`.
+    get "Bridge.subnet"(bridge: Open<Bridge>) -> Option<String> = bridge::subnet;
+    /// Its address in this network without the prefix, for `via` of `net::route`, or `()`.
+    get "Bridge.gateway"(bridge: Open<Bridge>) -> Option<String> = bridge::gateway;
+    /// Its hardware address.
+    get "Bridge.mac"(bridge: Open<Bridge>) -> Option<String> = bridge::mac;
+    /// Its index in its namespace.
+    get "Bridge.index"(bridge: Open<Bridge>) -> u32 = bridge::index;
+    /// The inode of the network namespace that it lives in.
+    get "Bridge.netns"(bridge: Open<Bridge>) -> u64 = bridge::netns;
+    /// Whether its ports reach it, and each other not.
+    get "Bridge.isolated"(bridge: Open<Bridge>) -> bool = bridge::isolated;
+    /// The address of the n-th host in its subnet, with its prefix: `"10.88.0.2/24"` for 2.
+    method "Bridge.host"(bridge: Open<Bridge>, n: u32) -> String = bridge::host;
+    /// The links that are its ports now, as `net::links` returns them, without their addresses.
+    method "Bridge.ports"(bridge: Open<Bridge>) -> Vec<serde_json::Value> = bridge::ports;
+    /// Makes a link its port. See `net::attach`.
+    method "Bridge.attach"(bridge: Open<Bridge>, dev: Either<Open<Veth>, String>) = bridge::attach_to;
+    /// Takes a port from it. Errors: `invalid_argument` for a link that is no port of it; `not_found`.
+    method "Bridge.detach"(bridge: Open<Bridge>, dev: Either<Open<Veth>, String>) = bridge::detach;
+    /// Brings it up, as it is when it is made.
+    method "Bridge.up"(bridge: Open<Bridge>) = bridge::up;
+    /// Brings it down: nothing passes between its ports.
+    method "Bridge.down"(bridge: Open<Bridge>) = bridge::down;
 }
 
 /// A set of namespaces with a network namespace of its own.
@@ -129,7 +175,7 @@ impl FromScript for NetnsArg {
     }
 }
 
-const END_KEYS: [Key; 5] = [
+pub(super) const END_KEYS: [Key; 5] = [
     Key::new("name", "text", "chosen free; \"eth0\" inside an ns", "The name of this end, at most 15 bytes."),
     Key::new("ns", "Ns", "the program's namespace", "The namespaces in whose network this end lives."),
     Key::new("addr", "text or list of text", "none", "Its addresses with their prefixes: \"10.9.0.1/24\"."),
@@ -170,7 +216,7 @@ impl FromOptions for PeerSpec {
     }
 }
 
-fn end(opts: &mut Opts<'_, '_>) -> Result<EndSpec> {
+pub(super) fn end(opts: &mut Opts<'_, '_>) -> Result<EndSpec> {
     let addr = match opts.take::<Either<String, Vec<String>>>("addr")? {
         None => Vec::new(),
         Some(Either::Left(one)) => vec![one],
@@ -384,7 +430,7 @@ fn page(answer: HttpResponse) -> Map {
     ])
 }
 
-fn link_json(link: &LinkInfo) -> serde_json::Value {
+pub(super) fn link_json(link: &LinkInfo) -> serde_json::Value {
     json!({
         "name": link.name,
         "index": link.index,
@@ -395,6 +441,8 @@ fn link_json(link: &LinkInfo) -> serde_json::Value {
         "running": link.running,
         "addr": addresses(link),
         "peer": link.peer,
+        "master": link.master,
+        "isolated": link.isolated,
     })
 }
 
@@ -412,7 +460,7 @@ fn addresses(link: &LinkInfo) -> Vec<String> {
 }
 
 /// The first address that the user gave: the kernel gives those of the link itself.
-fn first_address(link: &LinkInfo) -> Option<String> {
+pub(super) fn first_address(link: &LinkInfo) -> Option<String> {
     let automatic = |addr| matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
     link.addresses.iter().find(|cidr| !automatic(cidr.addr)).map(ToString::to_string)
 }
