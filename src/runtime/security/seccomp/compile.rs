@@ -39,10 +39,11 @@ impl Moment {
     /// The calls that the start makes behind the filter: those of the child and of the last stage, and how each of them
     /// tells its failure and ends.
     const fn needs(self) -> &'static [&'static str] {
-        const CALLS: [&str; 16] = [
+        const CALLS: [&str; 17] = [
             "execve",
             "exit_group",
             "write",
+            "capget",
             "capset",
             "chdir",
             "close",
