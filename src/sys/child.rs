@@ -242,6 +242,7 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::Gid(id) => syscall(libc::SYS_setresgid, [*id as usize, *id as usize, *id as usize, 0, 0, 0]),
         Op::Uid(id) => syscall(libc::SYS_setresuid, [*id as usize, *id as usize, *id as usize, 0, 0, 0]),
         Op::KeepCapabilities => prctl(libc::PR_SET_KEEPCAPS, 1),
+        Op::RaiseCapabilities => raise_capabilities(),
         Op::BoundingSet(set) => drop_bounding(*set, plan.last_cap),
         Op::Capabilities(set) => capset(*set),
         Op::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
@@ -349,13 +350,24 @@ fn drop_bounding(keep: u64, last: u32) -> Outcome {
     Ok(0)
 }
 
+/// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h.
+const CAPABILITIES_3: u32 = 0x2008_0522;
+
 fn capset(set: u64) -> Outcome {
     // Ambient first: lowering permitted lowers it as well, but not on purpose.
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as usize)?;
-    // struct __user_cap_header_struct, version 3, this thread; then two of __user_cap_data_struct.
-    let header: [u32; 2] = [0x2008_0522, 0];
+    // struct __user_cap_header_struct: this thread; then two of __user_cap_data_struct: effective, permitted, inheritable.
+    let header: [u32; 2] = [CAPABILITIES_3, 0];
     let (low, high) = (set as u32, (set >> 32) as u32);
     let data: [u32; 6] = [low, low, 0, high, high, 0];
+    syscall(libc::SYS_capset, [header.as_ptr().addr(), data.as_ptr().addr(), 0, 0, 0, 0])
+}
+
+fn raise_capabilities() -> Outcome {
+    let header: [u32; 2] = [CAPABILITIES_3, 0];
+    let mut data = [0u32; 6];
+    syscall(libc::SYS_capget, [header.as_ptr().addr(), data.as_mut_ptr().addr(), 0, 0, 0, 0])?;
+    (data[0], data[3]) = (data[1], data[4]);
     syscall(libc::SYS_capset, [header.as_ptr().addr(), data.as_ptr().addr(), 0, 0, 0, 0])
 }
 

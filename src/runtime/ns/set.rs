@@ -138,7 +138,9 @@ fn with_maps(session: &Session, spec: &NsSpec, taken: &mut Vec<StepId>) -> Resul
 }
 
 fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
-    let program = session.fact("holder", || holder::make().context(OP, "cannot make the holding program"))?;
+    let program = session.fact("holder", || {
+        holder::make().map_err(|source| start::explain_program(OP, "cannot make the holding program", source))
+    })?;
     let maps = spec.kinds.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let start = Start {
         op: OP,
@@ -152,6 +154,7 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
         cgroup: None,
         limited: false,
         maps: maps.as_ref(),
+        deadline: None,
         confirm: None,
     };
     let (step, running) = start::start(session, start, explain)?;
