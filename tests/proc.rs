@@ -394,3 +394,18 @@ fn what_cannot_be_a_root_is_named() {
     assert!(run.stderr.contains("the mount point does not exist in the root"), "{}", run.stderr);
     assert!(!root.path().join("proc").exists(), "the root was changed");
 }
+
+#[test]
+fn nothing_is_started_in_a_frozen_group() {
+    code(
+        r#"
+        let g = cgroup::create("frozen-start");
+        g.freeze();
+        try { proc::exec("true", #{ cgroup: g, timeout: "5s" }) } catch (e) { print(`${e.kind}: ${e.hint}`) }
+        g.thaw();
+        print(proc::exec("echo ran", #{ cgroup: g, timeout: "5s" }).stdout);
+        "#,
+    )
+    .stdout("busy: let it go on first: .thaw()\nran\n\n")
+    .check();
+}

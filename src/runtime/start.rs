@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 /// The steps of a child, each with what it is for: `cannot WHAT` is the error when it fails.
 #[derive(Debug, Default)]
@@ -35,8 +36,9 @@ impl Steps {
     /// # Errors
     /// When no descriptor is left, or no memory file can be made.
     pub fn hold(&mut self, session: &Session, op: &'static str) -> Result<()> {
-        let program =
-            session.fact("holder", || holder::make().context(op, "cannot make the holding program"))?;
+        let program = session.fact("holder", || {
+            holder::make().map_err(|source| explain_program(op, "cannot make the holding program", source))
+        })?;
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null = null.context(op, "cannot open /dev/null")?;
         for number in 0..3 {
@@ -77,6 +79,8 @@ pub struct Start<'a> {
     pub limited: bool,
     /// The id maps of its new user namespace. The plan waits once more then, before anything else.
     pub maps: Option<&'a IdMaps>,
+    /// When it has to have begun.
+    pub deadline: Option<Instant>,
     /// What looks at the process in its [last stage](crate::sys::stage), before the command runs.
     pub confirm: Option<Confirm<'a>>,
 }
@@ -134,8 +138,19 @@ fn act(
     start: Start<'_>,
     explain: impl FnOnce(StepFailure) -> Error,
 ) -> Result<Done<Running>> {
-    let Start { op, steps: Steps { ops, what }, argv, envp, fresh, pid_ns, time_ns, cgroup, maps, .. } =
-        start;
+    let Start {
+        op,
+        steps: Steps { ops, what },
+        argv,
+        envp,
+        fresh,
+        pid_ns,
+        time_ns,
+        cgroup,
+        maps,
+        deadline,
+        ..
+    } = start;
     let last = ops.len().saturating_sub(1);
     let plan = Plan::new(ops, argv, envp);
     let texts = plan.describe();
@@ -151,7 +166,7 @@ fn act(
     let start_time = process::start_time(pid).context(op, "cannot identify the new process")?;
     let object = Object::Process { pid: Some(pid), start_time: Some(start_time) };
     progress.made(object.clone())?;
-    let mut said = hand_shake(op, &mut child, maps)?;
+    let mut said = hand_shake(op, &mut child, maps, deadline)?;
     away.map_or(Ok(()), |away| away.leave(op))?;
     let reached = |said: &Said| match said {
         Said::Failed(Failure { place: Place::Step(step), .. }) => (*step).min(last),
@@ -163,13 +178,13 @@ fn act(
     if said == Said::Ready {
         start.confirm.map_or(Ok(()), |confirm| (confirm.0)(pid))?;
         let_go(op, &child)?;
-        said = listen(op, &mut child)?;
+        said = listen(op, &mut child, deadline)?;
     }
     shield.lower(op)?;
     let mut recorder = None;
     if let Said::Listens(number) = said {
         recorder = Some(Recorder::begin(op, &child.pidfd, number)?);
-        said = listen(op, &mut child)?;
+        said = listen(op, &mut child, deadline)?;
     }
     if let Said::Failed(failure) = said {
         return Err(explain(step_failure(failure, &texts, &what)));
@@ -290,21 +305,39 @@ impl Drop for InTime {
     }
 }
 
-fn hand_shake(op: &'static str, child: &mut Child, maps: Option<&IdMaps>) -> Result<Said> {
+fn hand_shake(
+    op: &'static str,
+    child: &mut Child,
+    maps: Option<&IdMaps>,
+    deadline: Option<Instant>,
+) -> Result<Said> {
     if let Some(maps) = maps {
         maps.write(op, child.pid)?;
         let_go(op, child)?;
     }
     let_go(op, child)?;
-    listen(op, child)
+    listen(op, child, deadline)
 }
 
-/// Waits for the child's next word, or for a signal that stops the program.
-fn listen(op: &'static str, child: &mut Child) -> Result<Said> {
+/// Waits for the child's next word, until the deadline, or for a signal that stops the program.
+fn listen(op: &'static str, child: &mut Child, deadline: Option<Instant>) -> Result<Said> {
     loop {
         let mut fds = vec![PollFd::new(child.report_fd(), PollFlags::POLLIN)];
         fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut fds, PollTimeout::NONE) {
+        // One more, so that waking means that the time is over.
+        let left =
+            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_millis() + 1);
+        let timeout =
+            left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        match poll(&mut fds, timeout) {
+            Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    op,
+                    "the process has not begun to run its command in time",
+                )
+                .hint("something stops it, or a file system that it needs does not answer"));
+            }
             Ok(_) if fds[0].any() != Some(false) => break,
             _ => cancel::check(op)?,
         }
@@ -318,6 +351,18 @@ fn let_go(op: &'static str, child: &Child) -> Result<()> {
         Err(error) if error.errno() == Errno::EPIPE => Ok(()),
         other => other.context(op, "cannot let the new process go"),
     }
+}
+
+/// The error of a memory file for a program that could not be made.
+pub fn explain_program(op: &'static str, what: &str, source: SysError) -> Error {
+    let forbidden = source.errno() == Errno::EACCES;
+    let error = Error::sys(op, what, source);
+    if forbidden {
+        return error.hint(
+            "programs in memory files are forbidden here: `sysctl vm.memfd_noexec=1` allows them to who asks",
+        );
+    }
+    error
 }
 
 fn child_call(text: &str, errno: Errno) -> SysError {
@@ -357,4 +402,45 @@ fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: 
 /// When no descriptor is left.
 pub fn duplicate(op: &'static str, fd: impl AsFd) -> Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned().context(op, "cannot duplicate a descriptor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::state::StateDirs;
+    use std::time::Duration;
+
+    #[test]
+    fn a_start_that_takes_too_long_ends_with_its_child() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = StateDirs { run: dir.path().join("run"), root: dir.path().join("root") };
+        let session = Session::new(dirs).unwrap();
+        let mut steps = Steps::default();
+        // Once more than it is let go.
+        for _ in 0..2 {
+            steps.push(Op::Wait, "wait");
+        }
+        let start = Start {
+            op: "t",
+            text: "start what never comes to its exec".into(),
+            steps,
+            argv: Vec::new(),
+            envp: Vec::new(),
+            fresh: CloneFlags::empty(),
+            pid_ns: None,
+            time_ns: None,
+            cgroup: None,
+            limited: false,
+            maps: None,
+            deadline: Some(Instant::now() + Duration::from_millis(20)),
+            confirm: None,
+        };
+        let explain = |failure: StepFailure| Error::sys("t", failure.what, failure.call);
+        let error = super::start(&session, start, explain).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        // It was collected as well.
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
+        assert_eq!(children, "");
+        assert!(session.close().is_empty());
+    }
 }

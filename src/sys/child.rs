@@ -242,6 +242,7 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::Gid(id) => syscall(libc::SYS_setresgid, [*id as usize, *id as usize, *id as usize, 0, 0, 0]),
         Op::Uid(id) => syscall(libc::SYS_setresuid, [*id as usize, *id as usize, *id as usize, 0, 0, 0]),
         Op::KeepCapabilities => prctl(libc::PR_SET_KEEPCAPS, 1),
+        Op::RaiseCapabilities => raise_capabilities(),
         Op::BoundingSet(set) => drop_bounding(*set, plan.last_cap),
         Op::Capabilities(set) => capset(*set),
         Op::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
@@ -354,18 +355,31 @@ fn capset(set: u64) -> Outcome {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as usize)?;
     // Two of __user_cap_data_struct: effective, permitted, inheritable.
     let (low, high) = (set as u32, (set >> 32) as u32);
-    let data: [u32; 6] = [low, low, 0, high, high, 0];
-    syscall(libc::SYS_capset, [CAP_HEADER.as_ptr().addr(), data.as_ptr().addr(), 0, 0, 0, 0])
+    set_capabilities([low, low, 0, high, high, 0])
+}
+
+fn set_capabilities(data: [u32; 6]) -> Outcome {
+    let at = data.as_ptr().expose_provenance();
+    syscall(libc::SYS_capset, [CAP_HEADER.as_ptr().addr(), at, 0, 0, 0, 0])
+}
+
+fn capabilities() -> Result<[u32; 6], i32> {
+    let mut data = [0u32; 6];
+    let at = (&raw mut data).expose_provenance();
+    syscall(libc::SYS_capget, [CAP_HEADER.as_ptr().addr(), at, 0, 0, 0, 0])?;
+    Ok(data)
 }
 
 /// No capability is in force; what is permitted stays, and an exec puts it in force again.
 fn give_up_effective() -> Outcome {
-    let mut data = [0u32; 6];
-    let held = (&raw mut data).expose_provenance();
-    syscall(libc::SYS_capget, [CAP_HEADER.as_ptr().addr(), held, 0, 0, 0, 0])?;
-    let lowered = [0, data[1], data[2], 0, data[4], data[5]];
-    let lowered = lowered.as_ptr().expose_provenance();
-    syscall(libc::SYS_capset, [CAP_HEADER.as_ptr().addr(), lowered, 0, 0, 0, 0])
+    let [_, low, low_inherited, _, high, high_inherited] = capabilities()?;
+    set_capabilities([0, low, low_inherited, 0, high, high_inherited])
+}
+
+/// What is permitted is in force again, after a change of user.
+fn raise_capabilities() -> Outcome {
+    let [_, low, low_inherited, _, high, high_inherited] = capabilities()?;
+    set_capabilities([low, low, low_inherited, high, high, high_inherited])
 }
 
 fn dup(fd: &OwnedFd, to: i32) -> Outcome {

@@ -6,7 +6,7 @@
 //! both over (CVE-2019-5736). So it is a file of its own: nothing in it can be changed, and nothing in it matters.
 #![expect(unsafe_code, reason = "a few instructions of machine code, and the two symbols around them")]
 
-use super::{Result, call, flag_names};
+use super::{Errno, Result, call, flag_names};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The name that `ps` shows.
@@ -83,11 +83,18 @@ pub fn make() -> Result<OwnedFd> {
 pub(super) fn sealed(name: &str, content: &[u8]) -> Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags};
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = call(
-        "memfd_create",
-        || format!("{name:?}, {}", flag_names("MFD_", flags.iter_names())),
-        || rustix::fs::memfd_create(name, flags),
-    )?;
+    let create = |flags: MemfdFlags| {
+        call(
+            "memfd_create",
+            || format!("{name:?}, {}", flag_names("MFD_", flags.iter_names())),
+            || rustix::fs::memfd_create(name, flags),
+        )
+    };
+    // It is a program, which has to be said where vm.memfd_noexec is 1. Before Linux 6.3 there is no such flag.
+    let fd = match create(flags | MemfdFlags::EXEC) {
+        Err(error) if error.errno() == Errno::EINVAL => create(flags),
+        other => other,
+    }?;
     super::file::write_once(&fd, content)?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     call(

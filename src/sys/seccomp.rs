@@ -22,6 +22,13 @@ pub const RET_KILL_THREAD: u32 = 0;
 /// The process is killed.
 pub const RET_KILL_PROCESS: u32 = 0x8000_0000;
 
+/// How much an answer takes away, to be compared: the kernel takes the least of signed numbers for the most restrictive
+/// (`seccomp_run_filters`).
+#[must_use]
+pub const fn restriction(answer: u32) -> i32 {
+    !(answer & 0xffff_0000).cast_signed()
+}
+
 /// `SECCOMP_FILTER_FLAG_LOG`: what is not allowed is logged.
 pub const FLAG_LOG: u64 = 2;
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`: no mitigation against speculative store bypass.

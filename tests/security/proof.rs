@@ -1,5 +1,6 @@
 //! What the kernel says is in force, compared with what was asked, by our own words and by outside tools.
 
+use crate::support::skip::skip;
 use crate::support::{Ended, code, cshell};
 
 /// Starts a confined process that waits, and runs `script` with it as `p`.
@@ -74,6 +75,63 @@ fn each_part_can_be_opened_by_name() {
         "#,
     );
     assert_eq!(told, "true false\nfalse none 500\n0\n0\n");
+}
+
+#[test]
+fn an_ordinary_user_has_an_early_filter() {
+    let told = |options: &str| {
+        let run = code(&format!(
+            r#"
+            let o = #{{ rootfs: image::host(["sh", "busybox"]), user: "1000", mounts: ["proc"], seccomp: "default", no_new_privs: false }};
+            {options}
+            print(proc::exec("busybox grep -E '^(CapPrm|CapEff|NoNewPrivs|Seccomp):' /proc/self/status", o).stdout);
+            "#
+        ))
+        .output();
+        assert_eq!((run.ended, run.stderr.as_str()), (Ended::Exit(0), ""), "{options}");
+        run.stdout
+    };
+    let expected = "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t2\n\n";
+    assert_eq!(told(r#"o.security = "default"; o.mounts = [];"#), expected);
+    assert_eq!(told(""), expected, "without a level");
+}
+
+#[test]
+fn programs_in_memory_files_may_have_to_be_asked_for() {
+    if !std::path::Path::new("/proc/sys/vm/memfd_noexec").exists() {
+        skip("programs_in_memory_files_may_have_to_be_asked_for", "this kernel has no vm.memfd_noexec");
+        return;
+    }
+    let me = env!("CARGO_BIN_EXE_cshell");
+    let run = |value: u8| {
+        let inner = r#"proc::exec("true", #{ security: "default" }); ns::new(["uts"]); print("started")"#;
+        // The setting is that of a pid namespace, which ends with it.
+        code(&format!(
+            r#"
+            let script = `echo {value} >/proc/sys/vm/memfd_noexec && exec {me} -c '{inner}'`;
+            let r = proc::exec(script, #{{ ns: ["pid", "mount"], mounts: ["proc"], check: false, env: #{{ PATH: "/usr/bin:/bin", CSHELL_RUN: sys::info().root + "/run", CSHELL_ROOT: sys::info().root }} }});
+            print(r.stdout + r.stderr);
+            "#
+        )).output().stdout
+    };
+    assert_eq!(run(1), "started\n\n");
+    let refused = run(2);
+    assert!(refused.contains("`sysctl vm.memfd_noexec=1` allows them"), "{refused}");
+}
+
+#[test]
+fn a_bind_of_one_mount_is_of_one_however_it_is_written() {
+    let run = code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", check: false };
+        for options in [["rbind", "ro"], ["bind", "ro"], ["bind,ro"]] {
+            o.mounts = [#{ type: "bind", source: "/sys", target: "/mnt", options: options }];
+            print(proc::exec("busybox grep -c ' /mnt/' /proc/self/mounts", o).stdout == "0\n");
+        }
+        "#,
+    )
+    .output();
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("false\ntrue\ntrue\n", ""));
 }
 
 #[test]

@@ -87,7 +87,9 @@ impl<'a> Trial<'a> {
 
     /// Starts a program in the group.
     fn start(&mut self, payload: Payload<'_>) -> Result<()> {
-        let program = payload.make().context(OP, "cannot make the probing program")?;
+        let program = payload
+            .make()
+            .map_err(|source| start::explain_program(OP, "cannot make the probing program", source))?;
         let mut steps = Steps::default();
         for tasks in self.group.entries(OP)? {
             steps.push(Op::EnterGroup(tasks), "enter the group");
@@ -115,6 +117,7 @@ impl<'a> Trial<'a> {
             cgroup: birth.as_ref().map(AsFd::as_fd),
             limited: self.group.limits_memory(),
             maps: None,
+            deadline: None,
             confirm: None,
         };
         let explain =

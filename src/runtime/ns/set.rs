@@ -151,6 +151,7 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
         cgroup: None,
         limited: false,
         maps: maps.as_ref(),
+        deadline: None,
         confirm: None,
     };
     let (step, running) = start::start(session, start, explain)?;

@@ -79,6 +79,11 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 /// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
 fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
     cancel::check(op)?;
+    if let Some(group) = spec.cgroup.as_ref().filter(|group| group.is_frozen()) {
+        let what =
+            format!("the group {} is frozen: what enters it stops before it has begun", group.group_name());
+        return Err(Error::new(ErrorKind::Busy, op, what).hint("let it go on first: .thaw()"));
+    }
     let set = spec.joined();
     set.map_or(Ok(()), |set| set.alive(op))?;
     let fresh = spec.fresh();
@@ -100,6 +105,8 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let with = |kind: &str| set.filter(|set| set.kinds.has(kind)).map(crate::runtime::ns::NsSet::pidfd);
     let command = spec.command.show();
     let oom_kills_before = spec.cgroup.as_ref().map_or(0, |group| group.oom_kills());
+    let started = Instant::now();
+    let deadline = spec.timeout.map(|time| started + time);
     let start = Start {
         op,
         text: describe(spec, &command),
@@ -112,9 +119,9 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         cgroup: birth.as_ref().map(std::os::fd::AsFd::as_fd),
         limited: spec.cgroup.as_ref().is_some_and(|group| group.limits_memory()),
         maps: maps.as_ref(),
+        deadline,
         confirm: expected.map(|expected| Confirm(Box::new(move |pid| expected.confirm(op, pid)))),
     };
-    let started = Instant::now();
     let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
         |error| match set {
             Some(set) => set.explain(op, error),
@@ -122,7 +129,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         },
     )?;
     streams.settle(op).map_err(|error| session.roll_back(vec![step], error))?;
-    let bounds = Bounds { deadline: spec.timeout.map(|time| started + time), grace: spec.kill_grace };
+    let bounds = Bounds { deadline, grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
     let start::Running { pid, pidfd, recorder } = running;
     Ok(Process {

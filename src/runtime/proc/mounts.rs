@@ -208,7 +208,7 @@ fn bind(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) 
         return Err(Error::new(ErrorKind::InvalidArgument, op, what)
             .hint("options of a bind are: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, bind, rbind, idmap"));
     }
-    let recursive = !mount.options.iter().any(|option| option == "bind");
+    let recursive = !rest.iter().any(|option| option == "bind");
     let tree = mount::clone_tree(CWD, source, recursive).map_err(|source_error| {
         Error::sys(op, format!("mounts: cannot bind {}", source.display()), source_error).path(source)
     })?;

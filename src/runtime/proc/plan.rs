@@ -1,6 +1,6 @@
 //! From what is asked to what the child does: the list of its steps.
 
-use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay;
 use crate::runtime::ns::idmap::{IdMaps, Shape};
@@ -13,7 +13,7 @@ use crate::runtime::security::policy::own_capabilities;
 use crate::runtime::security::seccomp::{Facts, Filter, Moment, record};
 use crate::runtime::security::{Policy, SeccompChoice};
 use crate::runtime::session::{Session, StepId};
-use crate::runtime::start::{Steps, duplicate};
+use crate::runtime::start::{Steps, duplicate, explain_program};
 use crate::sys::child::{Op, Spot};
 use crate::sys::mount;
 use crate::sys::mount::Propagation;
@@ -450,6 +450,10 @@ fn privileges(
     }
     if let Some(set) = policy.capabilities {
         steps.push(Op::BoundingSet(set), "lower the bounding set");
+    }
+    // An early filter takes a privilege, which an ordinary user's exec gives up in any case.
+    let late_privilege = early.is_some() && user.is_some();
+    if policy.capabilities.is_some() || late_privilege {
         steps.push(Op::KeepCapabilities, "keep capabilities across the change of user");
     }
     if let Some(groups) = groups(spec, user) {
@@ -458,6 +462,9 @@ fn privileges(
     if let Some(user) = user {
         steps.push(Op::Gid(user.gid), format!("become group {}", user.gid));
         steps.push(Op::Uid(user.uid), format!("become user {}", user.uid));
+    }
+    if late_privilege {
+        steps.push(Op::RaiseCapabilities, "have its capabilities once more");
     }
     if let Some(filter) = early {
         steps.push(Op::Filter(filter.program, filter.flags), "install the filter of system calls");
@@ -520,7 +527,8 @@ impl Guard {
         let stage = if late.is_some() || policy.is_confined() {
             let made =
                 crate::sys::stage::make(late.as_ref().map(|filter| (&filter.program[..], filter.flags)));
-            Some(made.context(op, "cannot make the last stage of the start")?)
+            let what = "cannot make the last stage of the start";
+            Some(made.map_err(|source| explain_program(op, what, source))?)
         } else {
             None
         };

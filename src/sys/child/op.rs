@@ -94,6 +94,8 @@ pub enum Op {
     Uid(u32),
     /// Keep the permitted capabilities across a change of user id.
     KeepCapabilities,
+    /// Make every permitted capability effective again, which a change of user id has ended.
+    RaiseCapabilities,
     /// Drop every capability that is not in the set from the bounding set.
     BoundingSet(u64),
     /// Set the effective and permitted capabilities; inheritable and ambient become empty.
@@ -173,6 +175,7 @@ impl Op {
             Self::Gid(gid) => format!("setresgid({gid}, {gid}, {gid})"),
             Self::Uid(uid) => format!("setresuid({uid}, {uid}, {uid})"),
             Self::KeepCapabilities => "prctl(PR_SET_KEEPCAPS, 1)".into(),
+            Self::RaiseCapabilities => "capset(effective = permitted)".into(),
             Self::BoundingSet(set) => format!("prctl(PR_CAPBSET_DROP, all but {set:#x})"),
             Self::Capabilities(set) => format!("capset({set:#x})"),
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),

@@ -43,9 +43,12 @@ impl Verdict {
         Self { alternatives: Vec::new(), default, settled: false }
     }
 
-    /// From here on it is this, whatever the arguments.
+    /// From here on it is this, whatever the arguments. What restricts more than an earlier rule on arguments replaces that,
+    /// as with libseccomp: a restriction without a condition has no exceptions.
     pub(super) fn always(&mut self, action: u32) {
         if !self.settled {
+            self.alternatives
+                .retain(|(_, earlier)| seccomp::restriction(*earlier) >= seccomp::restriction(action));
             self.default = action;
             self.settled = true;
         }

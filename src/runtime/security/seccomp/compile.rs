@@ -6,7 +6,7 @@
 //! killed at its first call, as with libseccomp.
 
 use super::assemble::{self, Verdict};
-use super::profile::{Action, Profile, Rule, When};
+use super::profile::{Action, Profile, Rule, When, kernel_version};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::security::caps;
 use crate::sys::{Errno, seccomp};
@@ -236,7 +236,7 @@ fn unknown(profile: &Profile) -> u32 {
 
 /// The verdict for each call of an architecture.
 fn decide(op: &'static str, profile: &Profile, facts: Facts, arch: Arch) -> Result<BTreeMap<u32, Verdict>> {
-    let default = returned(profile.default_action, profile.default_errno_ret);
+    let default = returned(profile.default_action, profile.default_errno_number());
     let mut table: BTreeMap<u32, Verdict> =
         (arch.all)().into_iter().map(|number| (number, Verdict::new(default))).collect();
     for rule in profile.syscalls.iter().filter(|rule| applies(rule, facts, arch)) {
@@ -252,7 +252,7 @@ fn decide(op: &'static str, profile: &Profile, facts: Facts, arch: Arch) -> Resu
 
 /// Adds a rule to those that came before it for a call.
 fn refine(verdict: &mut Verdict, rule: &Rule) {
-    let action = returned(rule.action, rule.errno_ret);
+    let action = returned(rule.action, rule.errno_number());
     let twice = |at: usize| rule.args[..at].iter().any(|arg| arg.index == rule.args[at].index);
     if rule.args.is_empty() {
         verdict.always(action);
@@ -282,7 +282,8 @@ fn applies(rule: &Rule, facts: Facts, arch: Arch) -> bool {
     let has = |when: &When| when.caps.iter().map(|name| caps::of_name(name)).collect::<Vec<_>>();
     let held = |cap: &Option<u64>| cap.is_some_and(|cap| facts.capabilities & cap != 0);
     let here = |name: &String| name == arch.go || name == ARCHES[0].go;
-    let young = |least: &String| version(least).is_none_or(|least| facts.kernel < least);
+    // Checked when the profile was read.
+    let young = |least: &String| kernel_version(least).is_none_or(|least| facts.kernel < least);
     let (includes, excludes) = (&rule.includes, &rule.excludes);
     has(includes).iter().all(held)
         && (includes.arches.is_empty() || includes.arches.iter().any(here))
@@ -290,11 +291,6 @@ fn applies(rule: &Rule, facts: Facts, arch: Arch) -> bool {
         && !has(excludes).iter().any(held)
         && !excludes.arches.iter().any(here)
         && excludes.min_kernel.as_ref().is_none_or(young)
-}
-
-fn version(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
 }
 
 /// Whether a program can be started behind the filter at all.
@@ -530,6 +526,12 @@ mod tests {
     fn broken_profiles_are_refused_by_name() {
         let allow = r#""defaultAction": "SCMP_ACT_ALLOW""#;
         let deny = |rest: &str| format!(r#"{{"defaultAction": "SCMP_ACT_ERRNO", {rest}}}"#);
+        let min_kernel = |version: &str| {
+            let includes = format!(r#""includes": {{"minKernel": "{version}"}}"#);
+            format!(
+                r#"{{{allow}, "syscalls": [{{"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", {includes}}}]}}"#
+            )
+        };
         for (text, said) in [
             ("{".to_owned(), "not a profile"),
             ("{}".to_owned(), "defaultAction"),
@@ -547,6 +549,10 @@ mod tests {
                 format!(r#"{{{allow}, "syscalls": [{{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}}]}}"#),
                 "supervisor",
             ),
+            // A rule that is lost would leave open what it restricts.
+            (min_kernel("5"), "is not MAJOR.MINOR"),
+            (min_kernel("v5.1"), "is not MAJOR.MINOR"),
+            (min_kernel("5.+1"), "is not MAJOR.MINOR"),
             (
                 format!(
                     r#"{{{allow}, "syscalls": [{{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}}]}}]}}"#
@@ -557,6 +563,24 @@ mod tests {
             let error = compiled(&text, 0).unwrap_err();
             assert!(error.to_string().contains(said), "{said}: {error}");
         }
+    }
+
+    #[test]
+    fn a_restriction_without_a_condition_has_no_exceptions() {
+        let rule = |action: &str, args: &str| {
+            format!(r#"{{"names": ["personality"], "action": "SCMP_ACT_{action}", "args": [{args}]}}"#)
+        };
+        let is_8 = r#"{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}"#;
+        let ask = |rules: [String; 2]| {
+            let text = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{}]}}"#, rules.join(","));
+            let program = compiled(&text, 0).unwrap().program;
+            [8, 9].map(|arg| run(&program, X86_64, call("personality"), [arg, 0, 0, 0, 0, 0]))
+        };
+        let (allow, kill) = (seccomp::RET_ALLOW, seccomp::RET_KILL_THREAD);
+        assert_eq!(ask([rule("ALLOW", is_8), rule("ERRNO", "")]), [EPERM, EPERM]);
+        assert_eq!(ask([rule("KILL", is_8), rule("ERRNO", "")]), [kill, EPERM], "the more restrictive stays");
+        assert_eq!(ask([rule("ERRNO", is_8), rule("ALLOW", "")]), [EPERM, allow]);
+        assert_eq!(ask([rule("ERRNO", ""), rule("ALLOW", is_8)]), [EPERM, EPERM]);
     }
 
     #[test]
@@ -575,6 +599,33 @@ mod tests {
                 let refused = compiled.is_err_and(|error| error.to_string().contains(&said));
                 assert_eq!(refused, when.needs().contains(denied), "{denied} {when:?}");
             }
+        }
+    }
+
+    #[test]
+    fn profiles_of_podman_name_their_errnos() {
+        let profile = |default: &str, rule: &str| {
+            let execve = r#"{"names": ["execve", "exit_group", "write"], "action": "SCMP_ACT_ALLOW"}"#;
+            format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", {default}, "syscalls": [{execve}, {{"names": ["bdflush"], "action": "SCMP_ACT_ERRNO", {rule}}}]}}"#
+            )
+        };
+        let text = profile(
+            r#""defaultErrno": "ENOSYS", "defaultErrnoRet": 38"#,
+            r#""errno": "EPERM", "errnoRet": 1, "args": [], "comment": """#,
+        );
+        let program = compiled(&text.replace("bdflush", "mkdir"), 0).unwrap().program;
+        assert_eq!(run(&program, X86_64, call("mkdir"), [0; 6]), EPERM);
+        assert_eq!(run(&program, X86_64, call("open"), [0; 6]), ENOSYS);
+        let named = compiled(&profile(r#""defaultErrno": "ENOSYS""#, r#""errno": "EPERM""#), 0).unwrap();
+        assert_eq!(run(&named.program, X86_64, call("open"), [0; 6]), ENOSYS, "the name alone");
+        for (default, rule) in [
+            (r#""defaultErrno": "ENOSUCH""#, r#""errno": "EPERM""#),
+            (r#""defaultErrno": "ENOSYS", "defaultErrnoRet": 1"#, r#""errno": "EPERM""#),
+            (r#""defaultErrno": "ENOSYS""#, r#""errno": "EPERM", "errnoRet": 38"#),
+        ] {
+            let error = compiled(&profile(default, rule), 0).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{default} {rule}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::security::caps;
+use crate::sys::Errno;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
@@ -23,6 +24,9 @@ pub struct Profile {
     /// The errno of the default action; EPERM without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u16>,
+    /// The same by name, as podman has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_errno: Option<String>,
     /// The kinds of programs that may run, such as `SCMP_ARCH_X86_64`; without it those of the machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
@@ -92,6 +96,9 @@ pub struct Rule {
     /// The errno; EPERM without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno_ret: Option<u16>,
+    /// The same by name, as podman has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
     /// What the arguments must be, all of them; two conditions on the same argument are alternatives.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "or_empty")]
     pub args: Vec<Condition>,
@@ -233,7 +240,9 @@ impl Profile {
         if !self.architectures.is_empty() && !self.arch_map.is_empty() {
             return Err(invalid("architectures and archMap are given: one of them says which apply".into()));
         }
+        check_errno(op, "defaultErrno", self.default_errno.as_deref(), self.default_errno_ret)?;
         for (index, rule) in self.syscalls.iter().enumerate() {
+            check_errno(op, &format!("syscalls[{index}].errno"), rule.errno.as_deref(), rule.errno_ret)?;
             if rule.names.is_empty() == rule.name.is_none() {
                 return Err(invalid(format!("syscalls[{index}] needs names, or one name")));
             }
@@ -243,13 +252,59 @@ impl Profile {
             }
             for when in [&rule.includes, &rule.excludes] {
                 caps::set_of(op, &when.caps)?;
+                if let Some(bad) = when.min_kernel.as_ref().filter(|text| kernel_version(text).is_none()) {
+                    let what = format!("syscalls[{index}]: minKernel {bad:?} is not MAJOR.MINOR");
+                    return Err(invalid(what).hint("write it as \"5.1\""));
+                }
             }
         }
         Ok(())
     }
 }
 
+/// A kernel's version as `minKernel` has it, MAJOR.MINOR.
+pub(super) fn kernel_version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    Some((number(major)?, number(minor)?))
+}
+
+/// The number of an errno, by name.
+fn errno_number(name: &str) -> Option<u16> {
+    let numbers = 1..=Errno::EHWPOISON as u16;
+    numbers.into_iter().find(|number| format!("{:?}", Errno::from_raw(i32::from(*number))) == name)
+}
+
+fn check_errno(op: &'static str, key: &str, name: Option<&str>, number: Option<u16>) -> Result<()> {
+    let Some(name) = name else { return Ok(()) };
+    let invalid =
+        |what: String| Error::new(ErrorKind::InvalidArgument, op, format!("seccomp: {key}: {what}"));
+    match errno_number(name) {
+        None => {
+            Err(invalid(format!("{name:?} is not an errno")).hint("names are those of errno(3): \"EPERM\""))
+        }
+        Some(found) if number.is_some_and(|number| number != found) => {
+            Err(invalid(format!("{name} is {found}, and the number says otherwise"))
+                .hint("leave one of them out"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+impl Profile {
+    /// The errno of the default action, given by number or by name.
+    pub(super) fn default_errno_number(&self) -> Option<u16> {
+        self.default_errno_ret.or_else(|| errno_number(self.default_errno.as_deref()?))
+    }
+}
+
 impl Rule {
+    /// Its errno, given by number or by name.
+    pub(super) fn errno_number(&self) -> Option<u16> {
+        self.errno_ret.or_else(|| errno_number(self.errno.as_deref()?))
+    }
+
     /// The names of its calls.
     pub fn all_names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().chain(&self.name).map(String::as_str)

@@ -99,6 +99,7 @@ fn profile(calls: &BTreeSet<Asked>) -> Profile {
     Profile {
         default_action: Action::Errno,
         default_errno_ret: Some(1),
+        default_errno: None,
         architectures: kinds.into_iter().map(str::to_owned).collect(),
         arch_map: Vec::new(),
         flags: Vec::new(),
@@ -107,6 +108,7 @@ fn profile(calls: &BTreeSet<Asked>) -> Profile {
             name: None,
             action: Action::Allow,
             errno_ret: None,
+            errno: None,
             args: Vec::new(),
             includes: When::default(),
             excludes: When::default(),
