@@ -10,13 +10,16 @@
 mod outside;
 mod support;
 
+use cshell::runtime::net::{self, BridgeSpec};
+use cshell::runtime::session::Session;
+use cshell::runtime::state::StateDirs;
 use cshell::sys::nsfd;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use outside::{around, tool, watch_in};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::{Barrier, mpsc};
+use std::sync::{Barrier, Mutex, mpsc};
 use support::{Cshell, Ended, code, cshell, kill};
 
 /// Runs `test` on a thread in a new network namespace.
@@ -353,35 +356,27 @@ fn a_foreign_bridge_of_the_same_name_and_index_is_left_alone() {
     });
 }
 
-/// Six networks are free and four programs ask at once: they choose the same again and again, and none shares one.
+/// Has routes that leave only 172.31.252.0/22 free: four networks.
+fn leave_four_networks() {
+    let used = "10.64.0.0/10 192.168.0.0/16 172.16.0.0/13 172.24.0.0/14 172.28.0.0/15 172.30.0.0/16 172.31.0.0/17 \
+                172.31.128.0/18 172.31.192.0/19 172.31.224.0/20 172.31.240.0/21 172.31.248.0/22";
+    for net in used.split_whitespace() {
+        tool("ip", &["route", "add", net, "dev", "lo"]);
+    }
+}
+
 #[test]
 fn programs_that_choose_at_once_do_not_collide() {
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = 3;
     on_a_host(|| {
-        let used = [
-            "10.64.0.0/10",
-            "192.168.0.0/16",
-            "172.16.0.0/13",
-            "172.24.0.0/14",
-            "172.28.0.0/15",
-            "172.30.0.0/16",
-            "172.31.0.0/17",
-            "172.31.128.0/18",
-            "172.31.192.0/19",
-            "172.31.224.0/20",
-            "172.31.240.0/21",
-            "172.31.248.0/23",
-        ];
-        for net in used {
-            tool("ip", &["route", "add", net, "dev", "lo"]);
-        }
+        leave_four_networks();
         let (send, receive) = mpsc::channel();
         let (all, looked) = (Barrier::new(AT_ONCE + 1), Barrier::new(AT_ONCE + 1));
         std::thread::scope(|scope| {
             for _ in 0..AT_ONCE {
                 let (send, all, looked) = (send.clone(), &all, &looked);
                 scope.spawn(move || {
-                    let script = "for n in 0..5 { net::bridge(#{ subnet: \"auto\" }).close(); } print(net::bridge(#{ subnet: \"auto\" }).subnet);";
+                    let script = "print(net::bridge(#{ subnet: \"auto\" }).subnet);";
                     watch_in(code(&around(script)), |_, facts| {
                         send.send(facts[0].clone()).unwrap();
                         all.wait();
@@ -405,6 +400,46 @@ fn programs_that_choose_at_once_do_not_collide() {
             assert_eq!(held.len(), AT_ONCE, "{held:?}");
             assert!(held.iter().all(|net| net.starts_with("172.31.25")), "{held:?}");
         });
+        assert_eq!(names(&links(None)), ["lo"]);
+    });
+}
+
+/// As above, so closely that they choose the same network again and again: each sees the other's and gives way.
+#[test]
+fn who_sees_another_in_its_network_gives_way() {
+    const AT_ONCE: usize = 3;
+    const ROUNDS: usize = 30;
+    on_a_host(|| {
+        leave_four_networks();
+        let barrier = Barrier::new(AT_ONCE);
+        let chosen = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    let dir = tempfile::tempdir().unwrap();
+                    let dirs = StateDirs { run: dir.path().join("run"), root: dir.path().join("root") };
+                    let session = Session::new(dirs).unwrap();
+                    for round in 0..ROUNDS {
+                        barrier.wait();
+                        let spec = BridgeSpec { subnet: Some("auto".into()), ..BridgeSpec::default() };
+                        // A panic here would leave the others waiting for ever.
+                        let made = net::bridge(&session, spec);
+                        let subnet = made.as_ref().map(|(_, bridge)| bridge.subnet());
+                        chosen.lock().unwrap().push((round, format!("{subnet:?}")));
+                        barrier.wait();
+                        if let Ok((id, _)) = made {
+                            session.close_handle(id).unwrap();
+                        }
+                    }
+                    assert!(session.close().is_empty());
+                });
+            }
+        });
+        let mut all = chosen.into_inner().unwrap();
+        all.sort();
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), AT_ONCE * ROUNDS, "{all:#?}");
+        assert!(all.iter().all(|(_, subnet)| subnet.contains("addr: 172.31.25")), "{all:#?}");
         assert_eq!(names(&links(None)), ["lo"]);
     });
 }
