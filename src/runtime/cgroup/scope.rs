@@ -69,6 +69,7 @@ fn hold(session: &Session, op: &'static str, name: &str) -> Result<(StepId, Runn
         cgroup: None,
         limited: false,
         maps: None,
+        deadline: None,
         confirm: None,
     };
     start::start(session, start, |StepFailure { what, call, .. }| {

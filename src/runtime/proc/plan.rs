@@ -1,6 +1,6 @@
 //! From what is asked to what the child does: the list of its steps.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::fs::overlay;
 use crate::runtime::ns::idmap::{IdMaps, Shape};
