@@ -89,6 +89,7 @@ pub mod net;
 pub mod ns;
 pub mod path;
 pub mod proc;
+pub mod proc_options;
 pub mod security;
 pub mod sys;
 pub mod tree;

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::runtime::proc::Process;
 use crate::runtime::security::seccomp::Profile;
 use crate::runtime::security::{Facts, Landlock, Level, Opened, Policy, SeccompChoice, audit, caps};
-use crate::script::bind::proc::Spec;
+use crate::script::bind::proc_options::Spec;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty};
 use crate::script::handle::Open;
