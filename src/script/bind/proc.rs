@@ -5,8 +5,8 @@ use crate::runtime::cgroup::Cgroup;
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{self, Command, Outcome, ProcSpec, Process, mounts, user};
-use crate::runtime::security::Policy;
 use crate::runtime::security::seccomp::Profile;
+use crate::runtime::security::{Policy, ground};
 use crate::runtime::session::HandleId;
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of, userns};
@@ -236,8 +236,8 @@ pub struct Spec(ProcSpec);
 impl Spec {
     /// What the process may do.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.0.security
+    pub fn policy(&self) -> Policy {
+        Policy { devices: ground::device_rules(&self.0), ..self.0.security.clone() }
     }
 }
 
