@@ -78,6 +78,28 @@ fn each_part_can_be_opened_by_name() {
 }
 
 #[test]
+fn rules_on_devices_change_those_of_the_policy() {
+    code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", check: false, mounts: ["tmp"] };
+        let opened = |o| proc::exec("busybox mknod /dev/zero2 c 1 5; busybox mknod /dev/tun2 c 10 200; for d in zero2 tun2; do (: </dev/$d) 2>/dev/null && echo $d; done", o).stdout;
+        o.cgroup = #{ devices: ["deny b 8:0 rw"] };
+        print(opened.call(o));
+        o.cgroup = #{ devices: ["allow c 10:200 r"] };
+        print(opened.call(o));
+        print(security::diff(o));
+        o.cgroup = #{ devices: ["deny all", "allow c 1:3 rw", "allow c 10:200 rm", "allow c *:* m"] };
+        print(opened.call(o));
+        let g = cgroup::limit(#{ devices: ["deny b 8:0 rwm"] });
+        o.cgroup = g;
+        print(opened.call(o));
+        "#,
+    )
+    .stdout("zero2\n\nzero2\ntun2\n\n[\"devices: +allow c 10:200 r\"]\ntun2\n\nzero2\n\n")
+    .check();
+}
+
+#[test]
 fn an_ordinary_user_has_an_early_filter() {
     let told = |options: &str| {
         let run = code(&format!(

@@ -106,8 +106,21 @@ impl Rule {
         format!("{} {}:{} {access}", self.kind, number(self.major), number(self.minor))
     }
 
-    fn is_all(&self) -> bool {
+    /// Whether it is about every access to every device.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
         *self == Self::all(self.allow)
+    }
+
+    /// Whether some access fits both.
+    fn meets(&self, other: &Self) -> bool {
+        let same = |ours: Option<u32>, theirs: Option<u32>| {
+            ours.is_none_or(|ours| theirs.is_none_or(|theirs| ours == theirs))
+        };
+        (self.kind == other.kind || self.kind == 'a' || other.kind == 'a')
+            && same(self.major, other.major)
+            && same(self.minor, other.minor)
+            && (self.read && other.read || self.write && other.write || self.mknod && other.mknod)
     }
 
     fn covers(&self, other: &Self) -> bool {
@@ -118,11 +131,11 @@ impl Rule {
     }
 }
 
-/// Whether a group has rules: a list that does not allow all, or a program.
+/// Whether the rules of a group deny every device that they do not name.
 #[must_use]
-pub fn any(dir: &Dir) -> bool {
+pub fn closes(dir: &Dir) -> bool {
     match dir.version {
-        2 => bpf::attached(dir.fd()).is_ok_and(|count| count > 0),
+        2 => dir.closes_devices(),
         _ => dir.read("cgroup", "devices.list").is_ok_and(|list| list.trim() != "a *:* rwm"),
     }
 }
@@ -160,9 +173,8 @@ fn normal_form(op: &'static str, rules: &[Rule]) -> Result<(bool, Vec<Rule>)> {
             exceptions.push(*rule);
             continue;
         }
-        let before = exceptions.len();
         exceptions.retain(|exception| !rule.covers(exception));
-        if before == exceptions.len() {
+        if exceptions.iter().any(|exception| rule.meets(exception)) {
             let what = format!("devices: version 1 cannot hold the rule \"{rule}\" after the ones before it");
             return Err(Error::new(ErrorKind::Unsupported, op, what)
                 .hint("it has one rule for all and exceptions of the other kind: list those alone"));
@@ -176,6 +188,7 @@ fn normal_form(op: &'static str, rules: &[Rule]) -> Result<(bool, Vec<Rule>)> {
 /// # Errors
 /// [`ErrorKind::Unsupported`] where the kernel takes no such program, with the reason.
 pub fn set_v2(op: &'static str, dir: &Dir, rules: &[Rule]) -> Result<()> {
+    let closes = rules.iter().rfind(|rule| rule.is_all()).is_some_and(|rule| !rule.allow);
     let rules: Vec<DeviceRule> = rules.iter().map(Rule::for_program).collect();
     let explain = |source: crate::sys::SysError, what: &str| {
         use crate::sys::Errno;
@@ -190,7 +203,7 @@ pub fn set_v2(op: &'static str, dir: &Dir, rules: &[Rule]) -> Result<()> {
         }
     };
     let program = bpf::device_program(&rules).map_err(|source| explain(source, "cannot load the rules"))?;
-    dir.replace_program(program, |group, program, before| {
+    dir.replace_program(program, closes, |group, program, before| {
         bpf::attach(group, program, before).map_err(|source| explain(source, "cannot attach the rules"))
     })?;
     let attached = bpf::attached(dir.fd()).map_err(|source| explain(source, "cannot read the rules back"))?;
@@ -247,7 +260,15 @@ mod tests {
         let (allowed, exceptions) =
             normal_form("t", &rules(&["deny c 1:3 w", "deny all", "allow c 1:3 r", "deny c 1:3 r"])).unwrap();
         assert!(!allowed && exceptions.is_empty());
-        let error = normal_form("t", &rules(&["deny all", "allow c 1:* rw", "deny c 1:5 w"])).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        for order in [
+            &["deny all", "allow c 1:* rw", "deny c 1:5 w"][..],
+            &["deny all", "allow c 1:5 w", "allow c 1:* rw", "deny c 1:5 w"],
+        ] {
+            assert_eq!(normal_form("t", &rules(order)).unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+        // What is denied in any case may be denied once more.
+        let (allowed, exceptions) =
+            normal_form("t", &rules(&["deny all", "allow b *:* m", "deny b 8:0 rw"])).unwrap();
+        assert!(!allowed && exceptions.len() == 1);
     }
 }

@@ -34,6 +34,8 @@ pub struct Dir {
     journal: RefCell<Option<Vec<(String, String)>>>,
     /// The program that decides on devices, in version 2.
     program: RefCell<Option<OwnedFd>>,
+    /// Whether that denies every device that it does not name.
+    closes_devices: Cell<bool>,
 }
 
 impl Dir {
@@ -79,6 +81,7 @@ impl Dir {
             fd,
             journal: RefCell::default(),
             program: RefCell::default(),
+            closes_devices: Cell::new(false),
         }
     }
 
@@ -124,17 +127,26 @@ impl Dir {
         }
     }
 
-    /// Puts a program that decides on devices in place of the one before.
+    /// Whether our program denies every device that it does not name. What another's does is not known.
+    #[must_use]
+    pub fn closes_devices(&self) -> bool {
+        self.closes_devices.get()
+    }
+
+    /// Puts a program that decides on devices in place of the one before; `closes` is whether it denies all that it does
+    /// not name.
     ///
     /// # Errors
     /// What `attach` fails with.
     pub fn replace_program(
         &self,
         program: OwnedFd,
+        closes: bool,
         attach: impl FnOnce(BorrowedFd<'_>, &OwnedFd, Option<&OwnedFd>) -> Result<()>,
     ) -> Result<()> {
         attach(self.fd.as_fd(), &program, self.program.borrow().as_ref())?;
         self.program.replace(Some(program));
+        self.closes_devices.set(closes);
         Ok(())
     }
 

@@ -336,10 +336,10 @@ impl Cgroup {
         self.has("memory")
     }
 
-    /// Whether something says which devices its processes may use.
+    /// Whether its processes may use no device but those that rules name.
     #[must_use]
-    pub fn has_device_rules(&self) -> bool {
-        self.find("devices").is_some_and(|dir| super::devices::any(&dir))
+    pub fn closes_devices(&self) -> bool {
+        self.find("devices").is_some_and(|dir| super::devices::closes(&dir))
     }
 
     /// Its name.

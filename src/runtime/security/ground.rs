@@ -1,6 +1,7 @@
 //! What a confined start has that nobody asked for: namespaces, the mounts that belong to the kernel, rules on devices.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::cgroup::devices::Rule;
 use crate::runtime::cgroup::{self, Limit};
 use crate::runtime::ns::Kinds;
 use crate::runtime::proc::plan;
@@ -172,19 +173,33 @@ fn own_oom_score_adj() -> i32 {
     text.trim().parse().unwrap_or(0)
 }
 
-/// The rules on devices: with the limits of a group of its own, or on the group that was given, unless that has some.
+/// The rules on devices of a start. Those that were asked for change the policy's, unless they begin with one for all.
+#[must_use]
+pub fn device_rules(spec: &ProcSpec) -> Vec<Rule> {
+    let policy = &spec.security.devices;
+    let asked = spec.limits.iter().rev().find_map(|limit| match limit {
+        Limit::Devices(rules) => Some(&rules[..]),
+        _ => None,
+    });
+    match asked {
+        Some([first, ..]) if first.is_all() => asked.unwrap_or_default().to_vec(),
+        _ => [policy, asked.unwrap_or_default()].concat(),
+    }
+}
+
+/// The rules on devices: with the limits of a group of its own, or on the group that was given, unless that has some that
+/// deny what they do not name.
 fn devices(session: &Session, spec: &mut ProcSpec) -> Result<()> {
     if spec.security.devices.is_empty() {
         return Ok(());
     }
-    let rules = Limit::Devices(spec.security.devices.clone());
+    let rules = Limit::Devices(device_rules(spec));
     let Some(group) = &spec.cgroup else {
-        if !spec.limits.iter().any(|limit| limit.controller() == "devices") {
-            spec.limits.push(rules);
-        }
+        spec.limits.retain(|limit| limit.controller() != "devices");
+        spec.limits.push(rules);
         return Ok(());
     };
-    match session.id_of(group).filter(|_| !group.has_device_rules()) {
+    match session.id_of(group).filter(|_| !group.closes_devices()) {
         Some(id) => cgroup::limit(session, id, &[rules]).map_err(without_devices),
         None => Ok(()),
     }

@@ -5,7 +5,7 @@ use crate::runtime::cgroup::Cgroup;
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::spec::{Input, Mount, Namespaces, Output, Rlimit};
 use crate::runtime::proc::{Command, ProcSpec, mounts, user};
-use crate::runtime::security::Policy;
+use crate::runtime::security::{Policy, ground};
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of, userns};
 use crate::script::convert::{At, Either, FromScript, Size};
@@ -94,8 +94,8 @@ pub struct Spec(pub(super) ProcSpec);
 impl Spec {
     /// What the process may do.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.0.security
+    pub fn policy(&self) -> Policy {
+        Policy { devices: ground::device_rules(&self.0), ..self.0.security.clone() }
     }
 }
 
