@@ -146,6 +146,7 @@ fn foreign_groups_are_not_touched() {
         ours.close();
         "#
     ))
+    // Of root, whoever runs the others: the group beside is this test's, and below its own.
     .by_root()
     .stdout("already_exists\npermission_denied\n")
     .check();
