@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use support::user::group_of;
 use support::{Ended, code, cshell};
 
 /// The folder of our own group in each mounted hierarchy, by controller (`unified` for version 2).
@@ -116,7 +117,7 @@ fn the_kernel_holds_what_is_said() {
     let own = own();
     let run =
         cshell(["-c".to_owned(), support::unindent(script), name.clone()]).after_line("made", |pid, _| {
-            let at = |controller: &str| own[controller].join(&name);
+            let at = |controller: &str| own[controller].join(group_of(pid)).join(&name);
             assert_eq!(read(&at("memory"), ["memory.max", "memory.limit_in_bytes"]), (64 << 20).to_string());
             assert_eq!(read(&at("pids"), ["pids.max", ""]), "20");
             let cpu = read(&at("cpu"), ["cpu.max", "cpu.cfs_quota_us"]);
@@ -145,6 +146,8 @@ fn foreign_groups_are_not_touched() {
         ours.close();
         "#
     ))
+    // Of root, whoever runs the others: the group beside is this test's, and below its own.
+    .by_root()
     .stdout("already_exists\npermission_denied\n")
     .check();
     assert_eq!(read(&beside.0, ["pids.max", ""]), "77");

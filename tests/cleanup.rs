@@ -11,9 +11,10 @@ use machine::Machine;
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use support::{Ended, kill};
+use support::user::{Groups, User};
+use support::{Ended, kill, program};
 
 /// One of these tests at a time: they compare the whole machine.
 fn alone() -> MutexGuard<'static, ()> {
@@ -25,6 +26,7 @@ fn alone() -> MutexGuard<'static, ()> {
 struct Stage {
     folder: tempfile::TempDir,
     before: Machine,
+    groups: Groups,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -33,7 +35,8 @@ impl Stage {
         let alone = alone();
         let folder = tempfile::tempdir().unwrap();
         // The store makes its own files once; they are not leftovers of a run.
-        let stage = Self { before: Machine::look(folder.path()), folder, _alone: alone };
+        let stage =
+            Self { before: Machine::look(folder.path()), folder, groups: Groups::default(), _alone: alone };
         let commit = "image::commit(fs::overlay(image::scratch()), \"localhost/first:1\"); image::remove(\"localhost/first:1\")";
         let made = stage.run(&["-c", commit], &[]);
         assert_eq!(made.0, Ended::Exit(0), "{}", made.2);
@@ -47,11 +50,9 @@ impl Stage {
         assert_eq!(ended, Ended::Exit(0), "{stderr}");
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the program under test")]
     fn spawn(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_cshell"))
+        let child = program(User::of_every_run().as_ref(), self.folder.path())
             .args(args)
-            .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("CSHELL_RUN", self.folder.path().join("run"))
             .env("CSHELL_ROOT", self.folder.path().join("root"))
@@ -60,7 +61,9 @@ impl Stage {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap()
+            .unwrap();
+        self.groups.add(child.id());
+        child
     }
 
     fn run(&self, args: &[&str], env: &[(&str, &str)]) -> (Ended, String, String) {

@@ -8,7 +8,7 @@ mod outside;
 mod support;
 
 use cshell::runtime::doctor::CHECKS;
-use outside::shell;
+use outside::shell_of_root;
 use serde_json::Value;
 use support::{Ended, cshell};
 
@@ -31,7 +31,8 @@ fn named(checks: &[Value], name: &str) -> Value {
 /// Runs a script of the shell in which `$CSHELL doctor` is asked, and returns how that ended and the checks.
 #[track_caller]
 fn after(script: &str) -> (Ended, Vec<Value>) {
-    let (ended, stdout, stderr) = shell(&script.replace("DOCTOR", "exec \"$CSHELL\" doctor --format json"));
+    let (ended, stdout, stderr) =
+        shell_of_root(&script.replace("DOCTOR", "exec \"$CSHELL\" doctor --format json"));
     assert_eq!(stderr, "", "{stdout}");
     (ended, checks(&stdout))
 }

@@ -154,10 +154,11 @@ fn ranges_of_a_user_are_found_by_name_and_by_id() {
 }
 
 /// The names of what cannot work for an ordinary user, each with an attempt at it that must fail.
-const LIMITS: [(&str, &str); 9] = [
+const LIMITS: [(&str, &str); 10] = [
     ("host_network", "proc::exec(\"ip link set lo mtu 1000\")"),
     ("host_mounts", "ns::new(#{ kinds: [\"net\"], pin: \"pin\" })"),
     ("block_devices", "fs::mount(#{ type: \"ext4\", source: \"/dev/vda\", target: \"/mnt\" })"),
+    ("mqueue", "fs::mount(#{ type: \"mqueue\", target: fs::temp_dir() })"),
     ("device_nodes", "proc::exec(\"mknod node c 1 3\")"),
     (
         "idmap",
@@ -216,6 +217,7 @@ fn what_is_not_listed_works() {
         let seen = fs::sysfs(at, #{ readonly: true }); print(fs::exists(at.path("kernel"))); seen.close();
         for make in [|at| fs::tmpfs(at), |at| fs::devpts(at), |at| fs::bind("/etc", at)] { make.call(at).close(); }
         print(proc::exec("ls -d /mnt/self", #{ ns: ["mount"], mounts: [#{ type: "proc", target: "/mnt" }] }).stdout);
+        print(proc::exec("ls -d /mnt", #{ ns: ["mount", "ipc"], mounts: [#{ type: "mqueue", target: "/mnt" }] }).stdout);
         print(proc::exec("ls -d /mnt/class", #{ ns: ["mount"], mounts: [#{ type: "sysfs", target: "/mnt" }] }).stdout);
         // Layers, whiteouts and folders that hide what is below.
         let root = fs::overlay(base);
@@ -239,6 +241,7 @@ fn what_is_not_listed_works() {
         "true",
         "true",
         "/mnt/self",
+        "/mnt",
         "/mnt/class",
         r#"["deleted /etc/hosts", "deleted /etc/kept/a", "added /etc/kept/b"]"#,
         "b",

@@ -41,14 +41,28 @@ if [ -n "$missing" ]; then
     apt-get install -q -y --no-install-recommends $missing
 fi
 
-# What could not run here is said by each test, and counted. Where CI is true it is an error.
+# What could not run here is said by each test, and counted. Where CI is true it is an error. What an ordinary user was
+# refused, as the list of `cshell doctor` says, is counted as well.
 CSHELL_SKIPPED=$(mktemp)
-export CSHELL_SKIPPED
+CSHELL_REFUSED=$(mktemp)
+export CSHELL_SKIPPED CSHELL_REFUSED
 status=0
 cargo test --features _fault "$@" || status=$?
-if [ -s "$CSHELL_SKIPPED" ]; then
-    echo "skipped: $(wc -l <"$CSHELL_SKIPPED")"
-    cat "$CSHELL_SKIPPED"
+if [ $# = 0 ]; then
+    # The same files as an ordinary user: those that run the program, and those that call the library.
+    echo "as an ordinary user:"
+    CSHELL_TEST_AS=user cargo test --features _fault --test bad_input --test cgroup --test cgroup_depth --test check \
+        --test cleanup --test cli --test errors --test fs --test ns --test proc --test readme --test security \
+        --test streams || status=$?
+    cargo test --features _fault --config "target.'cfg(target_os = \"linux\")'.runner = 'tests/as_user.sh'" \
+        --test image --test net --test net_fault --test net_interrupt --test net_script || status=$?
 fi
-rm "$CSHELL_SKIPPED"
+for what in skipped:"$CSHELL_SKIPPED" refused:"$CSHELL_REFUSED"; do
+    list=${what#*:}
+    if [ -s "$list" ]; then
+        echo "${what%%:*}: $(wc -l <"$list")"
+        cat "$list"
+    fi
+    rm "$list"
+done
 exit $status

@@ -24,8 +24,8 @@ extern "C" fn on_signal(number: libc::c_int) {
 }
 
 /// Catches SIGINT, SIGTERM and SIGHUP (unless that is ignored: nohup(1)): they set a flag and make [`wake_fd`]
-/// readable. SIGPIPE stays ignored, so that a closed output is an error of `write`. SIGCHLD gets its default: where the
-/// caller ignored it, the kernel would throw the status of every child away.
+/// readable. SIGPIPE stays ignored, so that a closed output is an error of `write`. For SIGCHLD see
+/// [`keep_status_of_children`].
 ///
 /// # Errors
 /// The failed `eventfd` or `sigaction`.
@@ -46,13 +46,21 @@ pub fn catch() -> Result<()> {
         let _ = WAKE.set(fd);
     }
     let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::empty(), SigSet::empty());
-    set(Signal::SIGCHLD, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))?;
+    keep_status_of_children()?;
     let before = set(Signal::SIGHUP, &action)?;
     if matches!(before.handler(), SigHandler::SigIgn) {
         set(Signal::SIGHUP, &before)?;
     }
     set(Signal::SIGINT, &action)?;
     set(Signal::SIGTERM, &action).map(drop)
+}
+
+/// Gives SIGCHLD its default: where the caller ignored it, the kernel would throw the status of every child away.
+///
+/// # Errors
+/// The failed `sigaction`.
+pub fn keep_status_of_children() -> Result<()> {
+    set(Signal::SIGCHLD, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty())).map(drop)
 }
 
 impl Outcome for SigAction {

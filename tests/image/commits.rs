@@ -1,8 +1,9 @@
 //! Commits: what other tools read, what comes back, what is refused.
 
-use crate::support::{Bench, commit, fails, opaque, spec, tool_ok, tree, whiteout};
+use crate::support::{Bench, commit, device, fails, mark, opaque, spec, tool_ok, tree, whiteout};
 use cshell::error::ErrorKind;
 use cshell::runtime::image::{self, CommitSpec, Compression, Lower};
+use cshell::runtime::rootless::in_user_ns;
 use cshell::sys::inode;
 use rustix::fs::{CWD, FileType};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -26,7 +27,9 @@ fn rich(bench: &Bench, name: &str) -> std::path::PathBuf {
     std::fs::set_permissions(root.join("bin/su"), PermissionsExt::from_mode(0o4755)).unwrap();
     std::fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777)).unwrap();
     std::fs::set_permissions(root.join("empty"), PermissionsExt::from_mode(0o500)).unwrap();
-    std::os::unix::fs::lchown(root.join("empty"), Some(70_000), Some(3_000_000)).unwrap();
+    // A user has 65536 ids.
+    let (uid, gid) = if in_user_ns() { (60_000, 50_000) } else { (70_000, 3_000_000) };
+    std::os::unix::fs::lchown(root.join("empty"), Some(uid), Some(gid)).unwrap();
     // cap_net_raw=ep
     let caps = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     inode::set_xattr(CWD, &root.join("bin/ping"), b"security.capability", &caps).unwrap();
@@ -34,8 +37,8 @@ fn rich(bench: &Bench, name: &str) -> std::path::PathBuf {
     std::fs::hard_link(root.join("bin/su"), root.join("bin/zu")).unwrap();
     symlink("/usr/bin/../bin/su", root.join("bin/link")).unwrap();
     symlink("x".repeat(300), root.join("bin/long-link")).unwrap();
-    inode::make_node(CWD, &root.join("null"), FileType::CharacterDevice, 0o666, (1, 3)).unwrap();
-    inode::make_node(CWD, &root.join("disk"), FileType::BlockDevice, 0o660, (7, 300)).unwrap();
+    device(&root.join("null"), FileType::CharacterDevice, 0o666, (1, 3));
+    device(&root.join("disk"), FileType::BlockDevice, 0o660, (7, 300));
     inode::make_node(CWD, &root.join("pipe"), FileType::Fifo, 0o622, (0, 0)).unwrap();
     for (path, time) in
         [("etc/passwd", 1_234_567_890), ("bin/su", -5), ("bin/ping", 1), ("empty", 5_000_000_000)]
@@ -288,15 +291,16 @@ fn what_cannot_be_committed_is_refused() {
     std::fs::write(root.join(".wh.file"), "").unwrap();
     fails(try_it(&root, "t:1"), ErrorKind::InvalidArgument, &[".wh.file", "deleted file"]);
     std::fs::remove_file(root.join(".wh.file")).unwrap();
-    inode::set_xattr(CWD, &root, b"trusted.overlay.redirect", b"/elsewhere").unwrap();
-    fails(try_it(&root, "t:1"), ErrorKind::Unsupported, &["trusted.overlay.redirect", "redirect_dir=off"]);
-    rustix::fs::lremovexattr(&root, "trusted.overlay.redirect").unwrap();
-    inode::set_xattr(CWD, &root.join("file"), b"trusted.overlay.metacopy", b"").unwrap();
+    let (redirect, metacopy) = (mark("redirect"), mark("metacopy"));
+    inode::set_xattr(CWD, &root, redirect.as_bytes(), b"/elsewhere").unwrap();
+    fails(try_it(&root, "t:1"), ErrorKind::Unsupported, &[&redirect, "redirect_dir=off"]);
+    rustix::fs::lremovexattr(&root, &redirect).unwrap();
+    inode::set_xattr(CWD, &root.join("file"), metacopy.as_bytes(), b"").unwrap();
     fails(try_it(&root, "t:1"), ErrorKind::Unsupported, &["metacopy"]);
     // Nothing of all this is left, and no store was begun.
     assert_eq!(bench.scratch(), [""; 0]);
     assert!(!bench.dirs.images().exists());
-    rustix::fs::lremovexattr(root.join("file"), "trusted.overlay.metacopy").unwrap();
+    rustix::fs::lremovexattr(root.join("file"), &metacopy).unwrap();
     // A socket is left out.
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     let image = commit(&session, &root, "t:1");

@@ -1,8 +1,9 @@
 //! Hostile and damaged archives: nothing outside is touched, and nothing half is left.
 
-use crate::support::{Bench, fails, names, tree};
+use crate::support::{Bench, fails, mark, names, tree};
 use cshell::error::ErrorKind;
 use cshell::runtime::image::{self, Lower};
+use cshell::runtime::rootless::in_user_ns;
 use cshell::sys::inode;
 use oci_spec::image::{Descriptor, MediaType};
 use rustix::fs::CWD;
@@ -216,10 +217,6 @@ fn legitimate_oddities_are_unpacked() {
             // Blank numbers, as some tools write them for what is no device.
             header.as_mut_bytes()[329..345].fill(b' ');
         })
-        .add("null", EntryType::Char, "", b"", |header| {
-            header.set_device_major(1).unwrap();
-            header.set_device_minor(3).unwrap();
-        })
         .file("twice", b"first")
         .file("twice", b"second")
         .file("becomes-dir", b"x")
@@ -249,9 +246,9 @@ fn legitimate_oddities_are_unpacked() {
         ("x".into(), "y".into(), "second".into())
     );
     assert!(dir.join("pipe").symlink_metadata().unwrap().file_type().is_fifo());
-    assert_eq!(dir.join("null").metadata().unwrap().rdev(), rustix::fs::makedev(1, 3));
     assert!(dir.join("becomes-dir").is_dir() && dir.join("becomes-file").is_file());
-    let mark = |path: &str| inode::xattr(CWD, &dir.join(path), b"trusted.overlay.opaque").unwrap();
+    let opaque = mark("opaque");
+    let mark = |path: &str| inode::xattr(CWD, &dir.join(path), opaque.as_bytes()).unwrap();
     assert_eq!(mark("hidden-dir").as_deref(), Some(&b"y"[..]));
     assert_eq!(mark("shown-dir").as_deref(), Some(&b"y"[..]));
     assert_eq!(text("shown"), "x");
@@ -261,6 +258,22 @@ fn legitimate_oddities_are_unpacked() {
     // A user of the machine does not reach it.
     for folder in [bench.dirs.layers(), bench.dirs.scratch()] {
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700, "{}", folder.display());
+    }
+}
+
+#[test]
+fn device_nodes_are_unpacked_by_root_of_the_machine() {
+    let archive = Evil::default().add("null", EntryType::Char, "", b"", |header| {
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(3).unwrap();
+    });
+    let bench = Bench::new();
+    let unpacked = unpack(&bench, &archive.end());
+    if in_user_ns() {
+        fails(unpacked, ErrorKind::PermissionDenied, &["null", "device nodes need root of the machine"]);
+    } else {
+        let node = unpacked.unwrap().join("null").metadata().unwrap();
+        assert_eq!(node.rdev(), rustix::fs::makedev(1, 3));
     }
 }
 

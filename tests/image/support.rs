@@ -2,6 +2,7 @@
 
 use cshell::error::{Error, ErrorKind};
 use cshell::runtime::image::{self, CommitSpec, Image};
+use cshell::runtime::rootless::in_user_ns;
 use cshell::runtime::session::Session;
 use cshell::runtime::state::StateDirs;
 use cshell::sys::inode;
@@ -84,7 +85,18 @@ pub(crate) fn whiteout(path: &Path) {
 }
 
 pub(crate) fn opaque(path: &Path) {
-    inode::set_xattr(CWD, path, b"trusted.overlay.opaque", b"y").unwrap();
+    inode::set_xattr(CWD, path, mark("opaque").as_bytes(), b"y").unwrap();
+}
+
+/// The attribute that is this mark of overlayfs; root of a user namespace keeps it among those of files' owners.
+pub(crate) fn mark(name: &str) -> String {
+    format!("{}.overlay.{name}", if in_user_ns() { "user" } else { "trusted" })
+}
+
+/// Makes a device node: root of the machine can, and nobody else.
+pub(crate) fn device(path: &Path, kind: FileType, mode: u32, number: (u32, u32)) {
+    let made = inode::make_node(CWD, path, kind, mode, number);
+    assert_eq!(made.is_ok(), !in_user_ns(), "{}: {made:?}", path.display());
 }
 
 /// Every file below `root` as one line: all that an image keeps of it.

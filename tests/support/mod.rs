@@ -29,6 +29,7 @@ pub(crate) struct Cshell {
     stderr: Option<String>,
     status: Ended,
     user: Option<user::User>,
+    groups: user::Groups,
 }
 
 /// How a program ended.
@@ -55,6 +56,18 @@ pub(crate) struct Run {
     pub(crate) ended: Ended,
 }
 
+/// The program under test, run by root or by `user` with this folder, in an empty environment.
+#[expect(clippy::disallowed_methods, reason = "the program under test")]
+pub(crate) fn program(user: Option<&user::User>, folder: &std::path::Path) -> Command {
+    let binary = env!("CARGO_BIN_EXE_cshell");
+    if let Some(user) = user {
+        return user.command(binary.as_ref(), folder);
+    }
+    let mut command = Command::new(binary);
+    command.env_clear();
+    command
+}
+
 /// `cshell` with these arguments.
 pub(crate) fn cshell<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Cshell {
     let folder = tempfile::tempdir().unwrap();
@@ -69,7 +82,8 @@ pub(crate) fn cshell<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Cs
         stdout: None,
         stderr: None,
         status: Ended::Exit(0),
-        user: None,
+        user: user::User::of_every_run(),
+        groups: user::Groups::default(),
     }
 }
 
@@ -103,6 +117,12 @@ impl Cshell {
     /// Works in this folder instead of an empty one.
     pub(crate) fn cwd(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cwd = folder.into();
+        self
+    }
+
+    /// Runs as root, whoever runs the others.
+    pub(crate) fn by_root(mut self) -> Self {
+        self.user = None;
         self
     }
 
@@ -144,15 +164,8 @@ impl Cshell {
         self
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the program under test")]
     fn spawn(&self) -> Child {
-        let binary = env!("CARGO_BIN_EXE_cshell");
-        let mut command = Command::new(binary);
-        if let Some(user) = &self.user {
-            command = user.command(binary.as_ref(), self.folder.path());
-        } else {
-            command.env_clear();
-        }
+        let mut command = program(self.user.as_ref(), self.folder.path());
         command
             .args(&self.args)
             .current_dir(&self.cwd)
@@ -163,7 +176,11 @@ impl Cshell {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().unwrap()
+        let child = command.spawn().unwrap();
+        if self.user.as_ref().is_some_and(|user| user.groups) {
+            self.groups.add(child.id());
+        }
+        child
     }
 
     /// Runs it and returns what came, compared with nothing.

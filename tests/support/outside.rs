@@ -1,10 +1,11 @@
 //! Looking at the machine from outside, with its own tools, while a script runs.
 
+use crate::support::user::{Groups, User};
 use crate::support::{Cshell, Ended, code, kill};
 use nix::sys::signal::Signal;
 use std::io::BufRead;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a program of the machine prints. It must succeed.
@@ -23,17 +24,40 @@ pub(crate) fn try_tool(program: &str, args: &[&str]) -> Result<String, String> {
 
 /// Runs a script of `/bin/sh` that finds the program in `$CSHELL`, with state folders of its own. Returns how it ended
 /// and what it wrote.
-#[expect(clippy::disallowed_methods, reason = "the program under test, started by a shell")]
 pub(crate) fn shell(script: &str) -> (Ended, String, String) {
+    shell_of(User::of_every_run(), script)
+}
+
+/// As [`shell`], for a script that takes something from the machine: root's, whoever runs the others.
+pub(crate) fn shell_of_root(script: &str) -> (Ended, String, String) {
+    shell_of(None, script)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program under test, started by a shell")]
+fn shell_of(user: Option<User>, script: &str) -> (Ended, String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new("/bin/sh")
-        .args(["-c", &super::support::unindent(script)])
-        .env("CSHELL", env!("CARGO_BIN_EXE_cshell"))
+    let groups = Groups::default();
+    let script = super::support::unindent(script);
+    let binary = env!("CARGO_BIN_EXE_cshell");
+    let mut command = Command::new("/bin/sh");
+    if let Some(mut user) = user {
+        user.before = "export CSHELL=\"$folder/cshell\"; become sh -c \"$SCRIPT\"".into();
+        command = user.command(binary.as_ref(), folder.path());
+        command.env("SCRIPT", &script).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    } else {
+        command.args(["-c", &script]).env("CSHELL", binary);
+    }
+    let child = command
         .env("CSHELL_RUN", folder.path().join("run"))
         .env("CSHELL_ROOT", folder.path().join("root"))
         .env("FOLDER", folder.path())
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    groups.add(child.id());
+    let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.into(), text(output.stdout), text(output.stderr))
 }

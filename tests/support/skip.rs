@@ -12,9 +12,14 @@ pub(crate) fn skip(test: &str, reason: &str) {
     let line = format!("SKIP: {test}: {reason}");
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{line}");
     let _ = writeln!(std::io::stderr(), "{line}");
-    if let Some(path) = std::env::var_os("CSHELL_SKIPPED") {
+    count("CSHELL_SKIPPED", &line);
+}
+
+/// Adds a line to the file that this variable names, if it does.
+pub(crate) fn count(variable: &str, line: &str) {
+    if let Some(path) = std::env::var_os(variable) {
         let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
         open.and_then(|mut file| writeln!(file, "{line}"))
-            .expect("CSHELL_SKIPPED is a file that can be written");
+            .unwrap_or_else(|error| panic!("{variable}: {error}"));
     }
 }

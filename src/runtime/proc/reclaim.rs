@@ -23,13 +23,15 @@ pub fn process(pid: Option<i32>, start_time: Option<u64>) -> Result<()> {
     if process::start_time(pid).ok() != Some(start_time) {
         return Ok(());
     }
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     match process::signal(&pidfd, libc::SIGKILL) {
+        // Without root, one that another id of the user's has takes no signal; it may have ended all the same.
+        Err(error) if error.errno() == Errno::EPERM && poll(&mut fds, PollTimeout::ZERO) == Ok(1) => {}
         Err(error) if error.errno() != Errno::ESRCH => {
             return Err(Error::sys(OP, format!("cannot kill process {pid}"), error));
         }
         _ => {}
     }
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     loop {
         match poll(&mut fds, PollTimeout::from(PATIENCE_MS)) {
             Ok(0) => {

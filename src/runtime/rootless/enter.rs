@@ -1,6 +1,6 @@
 //! Entering the user and mount namespace.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::{IdMap, IdMaps};
 use crate::runtime::ns::subid::{self, IdKind, Owner, Range};
@@ -8,7 +8,7 @@ use crate::runtime::object::Object;
 use crate::runtime::rootless::no_user_ns;
 use crate::runtime::session::{Done, Intent, Session};
 use crate::sys::child::{Op, Plan};
-use crate::sys::{clone, nsfd};
+use crate::sys::{clone, nsfd, signal};
 use std::sync::OnceLock;
 
 const OP: &str = "session";
@@ -47,6 +47,8 @@ pub fn enter() -> Result<Option<&'static Entered>> {
     if let Some(entered) = entered() {
         return Ok(Some(entered));
     }
+    // How newuidmap ended is to be known.
+    signal::keep_status_of_children().context(OP, "cannot take back SIGCHLD")?;
     let owner = Owner::of_uid(nix::unistd::geteuid().as_raw());
     // Less than the user may have is not less closed: what needs more ids says why it cannot have them.
     let (maps, alone) = match subordinate(&owner).and_then(|maps| join(&maps).map(|()| maps)) {

@@ -17,7 +17,7 @@ pub struct Limit {
 }
 
 /// What no user namespace gives, whoever asks: the name, what, and why.
-const ALWAYS: [(&str, &str, &str); 8] = [
+const ALWAYS: [(&str, &str, &str); 9] = [
     (
         "host_network",
         "links, addresses and routes of the machine's own network",
@@ -32,6 +32,11 @@ const ALWAYS: [(&str, &str, &str); 8] = [
         "block_devices",
         "mounting block devices and network file systems",
         "the kernel lets only root of the machine read file systems that somebody else may have written",
+    ),
+    (
+        "mqueue",
+        "mounting the machine's own message queues (mqueue)",
+        "they belong to its ipc namespace: a command with `ns: [\"ipc\", \"mount\"]` can have its own mounted",
     ),
     (
         "device_nodes",
