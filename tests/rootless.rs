@@ -575,3 +575,11 @@ fn a_users_program_runs_itself_on_the_same_state() {
     let program = program.env("XDG_RUNTIME_DIR", &format!("{home}/state"));
     after(program, "mkdir -m 700 $folder/state; chown $uid:$uid $folder/state").stdout(&expected).check();
 }
+
+#[test]
+fn a_layer_that_covers_something_says_what_is_mounted_below_it() {
+    let run =
+        code("try { fs::overlay(\"/etc\"); } catch (e) { print(e.kind); print(e.hint); }").by_user().output();
+    assert!(run.stdout.contains(" is mounted below /etc, and without root"), "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("fs::copy"), "{}", run.stdout);
+}

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::claim::{self, New};
 use crate::runtime::fs::idmapped::IdMapping;
-use crate::runtime::fs::{fuse, mounts, private, shifted};
+use crate::runtime::fs::{fuse, mountinfo, mounts, private, shifted};
 use crate::runtime::object::Object;
 use crate::runtime::rootless;
 use crate::runtime::session::{Done, Handle, HandleId, Intent, Session, StepId};
@@ -412,11 +412,11 @@ fn create(lowerdir: &[PathBuf], writable: Option<(&Path, &Path)>, volatile: bool
             error
         }
     })?;
-    configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, source))
+    configure(&context, lowerdir, writable, volatile).map_err(|source| refused(&context, lowerdir, source))
 }
 
 /// What overlayfs refuses, in its own words from the context's log.
-fn refused(context: &FsContext, source: SysError) -> Error {
+fn refused(context: &FsContext, lowerdir: &[PathBuf], source: SysError) -> Error {
     let messages = context.messages();
     let errno = source.errno();
     let what = if messages.is_empty() {
@@ -429,13 +429,33 @@ fn refused(context: &FsContext, source: SysError) -> Error {
         Errno::EPERM | Errno::EACCES if rootless::in_user_ns() => error.kind_is(ErrorKind::Unsupported).hint(
             "overlays in a user namespace need Linux 5.11: on an older kernel run as root, or give a folder as rootfs",
         ),
-        Errno::EINVAL => error.hint(
-            "an upper layer cannot lie on an overlay, and upper and work must be folders of one file system",
-        ),
+        Errno::EINVAL => error.hint(covered(lowerdir).unwrap_or_else(|| {
+            "an upper layer cannot lie on an overlay, and upper and work must be folders of one file system".into()
+        })),
         Errno::EBUSY => error.hint("the upper or work folder is in use by another overlay"),
         Errno::ELOOP => error.hint("a layer lies inside another one, or the stack of overlays is too deep"),
         _ => error,
     }
+}
+
+/// What mends that a user namespace may not look beneath a mount that it was given: a layer does.
+fn covered(lowerdir: &[PathBuf]) -> Option<String> {
+    if !rootless::in_user_ns() {
+        return None;
+    }
+    let mounts = mountinfo::list(OP, None).ok()?;
+    let below =
+        |layer: &Path| mounts.iter().find(|mount| mount.target != layer && mount.target.starts_with(layer));
+    let layers = lowerdir.iter().filter_map(|layer| layer.canonicalize().ok());
+    layers.into_iter().find_map(|layer| {
+        let target = &below(&layer)?.target;
+        Some(format!(
+            "{} is mounted below {}, and without root a layer may not show what is beneath: use a folder \
+             without mounts, or a copy (`fs::copy`)",
+            target.display(),
+            layer.display()
+        ))
+    })
 }
 
 fn configure(
