@@ -246,6 +246,8 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::BoundingSet(set) => drop_bounding(*set, plan.last_cap),
         Op::Capabilities(set) => capset(*set),
         Op::NoNewPrivs => prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+        Op::Umask(mask) => syscall(libc::SYS_umask, [*mask as usize, 0, 0, 0, 0, 0]),
+        Op::Personality(domain) => syscall(libc::SYS_personality, [*domain as usize, 0, 0, 0, 0, 0]),
         Op::NewKeyring => {
             syscall(libc::SYS_keyctl, [libc::KEYCTL_JOIN_SESSION_KEYRING as usize, 0, 0, 0, 0, 0])
         }

@@ -100,6 +100,18 @@ fn rules_on_devices_change_those_of_the_policy() {
 }
 
 #[test]
+fn a_limit_on_files_that_is_too_low_for_the_start_is_named() {
+    for (files, hint) in [(10, true), (64, false)] {
+        let run = code(&format!(
+            r#"proc::exec("true", #{{ rootfs: image::host(["sh"]), security: "default", rlimits: #{{ nofile: {files} }} }})"#
+        ))
+        .output();
+        assert_eq!(run.stderr.contains("give nofile 64 or more"), hint, "{files}: {}", run.stderr);
+        assert_eq!(run.ended == Ended::Exit(0), !hint, "{files}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn an_ordinary_user_has_an_early_filter() {
     let told = |options: &str| {
         let run = code(&format!(

@@ -189,6 +189,9 @@ fn describe(spec: &ProcSpec, command: &str) -> String {
     text
 }
 
+/// With how many open files every start gets on.
+const START_FILES: u64 = 64;
+
 /// What the user sees of a step that failed in the child, with Docker's exit codes.
 fn explain(op: &'static str, spec: &ProcSpec, env: &[(Vec<u8>, Vec<u8>)], failure: StepFailure) -> Error {
     let StepFailure { what, call, is_exec } = failure;
@@ -204,6 +207,15 @@ fn explain(op: &'static str, spec: &ProcSpec, env: &[(Vec<u8>, Vec<u8>)], failur
     } else {
         let error = Error::sys(op, format!("cannot {what}"), call);
         (125, explain_step(error, errno, &what))
+    };
+    let few =
+        spec.rlimits.iter().any(|limit| limit.resource == libc::RLIMIT_NOFILE && limit.soft < START_FILES);
+    let error = if few && matches!(errno, Errno::EMFILE | Errno::EINVAL) {
+        error.hint(format!(
+            "the start itself has files open: give nofile {START_FILES} or more, and lower it inside"
+        ))
+    } else {
+        error
     };
     let command = CommandFailure { code, signal: None, reason: "exited".into(), stderr: String::new() };
     error.subject(format!("`{}`", spec.command.show())).command(command)

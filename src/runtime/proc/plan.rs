@@ -445,6 +445,11 @@ fn privileges(
         let paths = paths.into_iter().map(path).collect::<Result<_>>()?;
         steps.push(Op::Landlock(handled, paths), "restrict its files by Landlock");
     }
+    if policy.is_confined() {
+        // The caller's would hold otherwise: files that others may write, or addresses that can be foretold.
+        steps.push(Op::Umask(0o022), "new files are not for others to write");
+        steps.push(Op::Personality(0), "run as Linux is, at addresses by chance");
+    }
     if policy.new_keyring {
         steps.push(Op::NewKeyring, "join a keyring of its own");
     }

@@ -149,7 +149,7 @@ const EXEC: Options = Options {
             "capabilities",
             "list of text",
             "the caller's",
-            "The capabilities it keeps: [\"NET_BIND_SERVICE\"].",
+            "The capabilities it keeps: [\"NET_BIND_SERVICE\"]. A user other than root has none in force: they bound what programs give.",
         ),
         Key::new("cap_add", "list of text", "none", "Capabilities beside those of the policy."),
         Key::new("cap_drop", "list of text", "none", "Capabilities of the policy that it does not keep; \"ALL\"."),

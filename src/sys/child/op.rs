@@ -106,6 +106,10 @@ pub enum Op {
     Landlock(u64, Vec<(CString, u64)>),
     /// Join a new, empty session keyring.
     NewKeyring,
+    /// Set the modes that new files do not get.
+    Umask(u32),
+    /// Set the execution domain: 0 is Linux as it is.
+    Personality(u32),
     /// Install a filter of system calls: its instructions, and the flags of seccomp(2).
     Filter(Vec<u64>, u64),
     /// Change the working directory.
@@ -183,6 +187,8 @@ impl Op {
                 format!("landlock_restrict_self({{{handled:#x}, {} paths}})", paths.len())
             }
             Self::NewKeyring => "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)".into(),
+            Self::Umask(mask) => format!("umask({mask:#o})"),
+            Self::Personality(domain) => format!("personality({domain:#x})"),
             Self::Filter(program, flags) => {
                 format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {} instructions)", program.len())
             }

@@ -6,7 +6,9 @@
 //! killed at its first call, as with libseccomp.
 
 use super::assemble::{self, Verdict};
+use super::need::{Moment, can_start};
 use super::profile::{Action, Profile, Rule, When, kernel_version};
+use super::shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::security::caps;
 use crate::sys::{Errno, seccomp};
@@ -24,45 +26,6 @@ pub struct Facts {
     pub capabilities: u64,
     /// The version of the kernel.
     pub kernel: (u32, u32),
-}
-
-/// When a filter is put in force, which decides what it must let through for the start itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Before the privileges go, by the child that is still to do the rest.
-    Early,
-    /// By the last stage, right before the command.
-    Late,
-}
-
-impl Moment {
-    /// The calls that the start makes behind the filter: those of the child and of the last stage, and how each of them
-    /// tells its failure and ends.
-    const fn needs(self) -> &'static [&'static str] {
-        const CALLS: [&str; 17] = [
-            "execve",
-            "exit_group",
-            "write",
-            "capget",
-            "capset",
-            "chdir",
-            "close",
-            "close_range",
-            "dup3",
-            "execveat",
-            "fchdir",
-            "fcntl",
-            "openat2",
-            "prctl",
-            "read",
-            "rt_sigaction",
-            "rt_sigprocmask",
-        ];
-        match self {
-            Self::Early => &CALLS,
-            Self::Late => CALLS.split_at(3).0,
-        }
-    }
 }
 
 /// A filter as the kernel takes it.
@@ -87,7 +50,7 @@ impl Filter {
         for arch in arches {
             let table = decide(op, profile, facts, arch)?;
             if arch.audit == X86_64 {
-                can_start(op, &table, when)?;
+                can_start(op, when, |name| (arch.number)(name).and_then(|number| table.get(&number)))?;
             }
             sections.push((arch.audit, assemble::section(&table, unknown(profile))));
         }
@@ -241,6 +204,7 @@ fn decide(op: &'static str, profile: &Profile, facts: Facts, arch: Arch) -> Resu
         (arch.all)().into_iter().map(|number| (number, Verdict::new(default))).collect();
     for rule in profile.syscalls.iter().filter(|rule| applies(rule, facts, arch)) {
         for name in rule.all_names() {
+            refine_shared(&mut table, rule, name, arch);
             match (arch.number)(name).and_then(|number| table.get_mut(&number)) {
                 Some(verdict) => refine(verdict, rule),
                 None => know(op, profile, rule, name)?,
@@ -264,12 +228,27 @@ fn refine(verdict: &mut Verdict, rule: &Rule) {
     }
 }
 
+/// Adds a restriction of a call to the one by which 32-bit programs make it as well. The arguments are out of reach there:
+/// what has conditions on them stays as it is.
+fn refine_shared(table: &mut BTreeMap<u32, Verdict>, rule: &Rule, name: &str, arch: Arch) {
+    if arch.audit != I386 || !restricts(rule) || !rule.args.is_empty() {
+        return;
+    }
+    let Some((shared, condition)) = shared::operation(name) else { return };
+    if let Some(verdict) = (arch.number)(shared).and_then(|number| table.get_mut(&number)) {
+        verdict.when(vec![condition], returned(rule.action, rule.errno_number()));
+    }
+}
+
+fn restricts(rule: &Rule) -> bool {
+    !matches!(rule.action, Action::Allow | Action::Log)
+}
+
 /// A name that this machine does not have: nothing is allowed by it, but a restriction must not be lost.
 fn know(op: &'static str, profile: &Profile, rule: &Rule, name: &str) -> Result<()> {
     let here = ARCHES.iter().any(|arch| (arch.number)(name).is_some());
-    let restricts = !matches!(rule.action, Action::Allow | Action::Log);
     let open = matches!(profile.default_action, Action::Allow | Action::Log);
-    if here || !(restricts && open) {
+    if here || !(restricts(rule) && open) {
         return Ok(());
     }
     let what = format!("seccomp: the profile restricts the system call {name:?}, which is not known");
@@ -293,30 +272,6 @@ fn applies(rule: &Rule, facts: Facts, arch: Arch) -> bool {
         && excludes.min_kernel.as_ref().is_none_or(young)
 }
 
-/// Whether a program can be started behind the filter at all.
-fn can_start(op: &'static str, table: &BTreeMap<u32, Verdict>, when: Moment) -> Result<()> {
-    let passes = |action: u32| matches!(action, seccomp::RET_ALLOW | seccomp::RET_LOG);
-    let allowed = |name: &str| {
-        let verdict = (ARCHES[0].number)(name).and_then(|number| table.get(&number));
-        // A condition may be about the programs that run later; nothing else that the start calls is anybody's to choose.
-        let any = name == "execve";
-        verdict.is_some_and(|verdict| match any {
-            true => verdict.outcomes().any(passes),
-            false => verdict.outcomes().all(passes),
-        })
-    };
-    let Some(denied) = when.needs().iter().find(|name| !allowed(name)) else { return Ok(()) };
-    let what = format!("seccomp: the profile denies {denied}, and so the start of the command itself");
-    let error = Error::new(ErrorKind::InvalidArgument, op, what);
-    Err(if Moment::Late.needs().contains(denied) {
-        error.hint(format!("allow {denied}"))
-    } else {
-        error.hint(format!(
-            "allow {denied}, or add no_new_privs: true: without it the filter is in force before the privileges go"
-        ))
-    })
-}
-
 /// A condition as it is checked: for tests, and for people who want to know.
 #[cfg(test)]
 pub(super) fn holds(condition: &super::profile::Condition, args: [u64; 6]) -> bool {
@@ -336,7 +291,7 @@ pub(super) fn holds(condition: &super::profile::Condition, args: [u64; 6]) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::security::seccomp::profile::Compare;
+    use crate::runtime::security::seccomp::profile::{Compare, Condition};
 
     /// Runs a program as the kernel does (Documentation/userspace-api/seccomp_filter.rst), for the four codes that are used.
     fn run(program: &[u64], arch: u32, number: u32, args: [u64; 6]) -> u32 {
@@ -480,8 +435,7 @@ mod tests {
         let numbers = [0, 1, 5, 6, 7, 0xffff_ffff, 0x1_0000_0005, 0x1_0000_0006, 0x2_0000_0000, u64::MAX];
         for op in [ScmpCmpNe, ScmpCmpLt, ScmpCmpLe, ScmpCmpEq, ScmpCmpGe, ScmpCmpGt, ScmpCmpMaskedEq] {
             for value in numbers {
-                let condition =
-                    super::super::profile::Condition { index: 3, value, value_two: value & 6, op };
+                let condition = Condition { index: 3, value, value_two: value & 6, op };
                 let mut verdict = Verdict::new(1);
                 verdict.when(vec![condition], 2);
                 let table = BTreeMap::from([(7, verdict)]);
@@ -502,7 +456,7 @@ mod tests {
         for number in 0..300u32 {
             let mut verdict = Verdict::new(number);
             if number % 2 == 0 {
-                let condition = |index| super::super::profile::Condition {
+                let condition = |index| Condition {
                     index,
                     value: u64::from(number),
                     value_two: 0,
@@ -584,21 +538,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_start_itself_needs_must_be_allowed() {
-        let needs = Moment::Early.needs();
-        for when in [Moment::Early, Moment::Late] {
-            for denied in needs {
-                let names: Vec<_> = needs.iter().filter(|name| *name != denied).collect();
-                let text = format!(
-                    r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": {names:?}, "action": "SCMP_ACT_ALLOW"}}]}}"#
-                );
-                let facts = Facts { capabilities: 0, kernel: (6, 1) };
-                let profile = Profile::parse("t", &text).unwrap();
-                let compiled = Filter::compile("t", &profile, facts, when);
-                let said = format!("denies {denied},");
-                let refused = compiled.is_err_and(|error| error.to_string().contains(&said));
-                assert_eq!(refused, when.needs().contains(denied), "{denied} {when:?}");
-            }
+    fn what_32_bit_programs_call_by_another_name_is_denied_as_well() {
+        let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["socket", "shmget", "semop"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["bind"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 3, "op": "SCMP_CMP_EQ"}]}]}"#;
+        let program = compiled(text, 0).unwrap().program;
+        let ask = |name: &str, operation: u64| {
+            run(&program, I386, (ARCHES[1].number)(name).unwrap(), [operation, 0, 0, 0, 0, 0])
+        };
+        for (name, operation) in [("socketcall", 1), ("ipc", 23), ("ipc", 1 << 16 | 23), ("ipc", 1)] {
+            assert_eq!(ask(name, operation), EPERM, "{name} {operation:#x}");
+        }
+        for (name, operation) in [("socketcall", 2), ("socketcall", 3), ("ipc", 22)] {
+            assert_eq!(ask(name, operation), seccomp::RET_ALLOW, "{name} {operation:#x}");
         }
     }
 

@@ -5,8 +5,11 @@
 
 mod assemble;
 mod compile;
+mod need;
 pub mod profile;
 pub mod record;
+mod shared;
 
-pub use compile::{Facts, Filter, Moment};
+pub use compile::{Facts, Filter};
+pub use need::Moment;
 pub use profile::Profile;
