@@ -1,6 +1,7 @@
 //! What the kernel says is in force, compared with what was asked, by our own words and by outside tools.
 
 use crate::support::skip::skip;
+use crate::support::user::User;
 use crate::support::{Ended, code, cshell};
 
 /// Starts a confined process that waits, and runs `script` with it as `p`.
@@ -315,5 +316,23 @@ fn landlock_holds_even_root() {
         "#,
     )
     .stdout("x\nnull\n\ntrue\ntrue\nproc::exec: `landlock` allows nothing: not even the command could be run\n")
+    .check();
+}
+
+#[test]
+fn the_callers_umask_and_execution_domain_are_not_its_own() {
+    let under = r#"umask 077; exec setarch -R "$SETPRIV" --reuid "$uid" --regid "$uid" --clear-groups -- "$folder/cshell" "$@""#;
+    let user = User { before: under.into(), ..User::default() };
+    code(
+        r#"
+        let o = #{ rootfs: image::host(["sh", "busybox"]), ns: ["pid", "mount"], mounts: ["proc"] };
+        for level in ["default", "none"] {
+            o.security = level;
+            print(proc::exec("umask; busybox cat /proc/self/personality", o).stdout);
+        }
+        "#,
+    )
+    .by_user_with(user)
+    .stdout("0022\n00000000\n\n0077\n00040000\n\n")
     .check();
 }
