@@ -2,7 +2,7 @@
 
 mod support;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use support::{Ended, code, cshell, kill};
 
 #[test]
@@ -102,7 +102,14 @@ fn exit_ends_from_anywhere() {
 }
 
 #[test]
+#[expect(
+    unsafe_code,
+    reason = "a signal of the test itself: no handler, so nothing that could run at a wrong time"
+)]
 fn signals_end_the_script_and_then_the_program() {
+    // Under nohup(1) the programs that the test starts would ignore it, as they should.
+    // SAFETY: the action is the default one.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.unwrap();
     for (script, signal) in [
         ("print(\"ready\"); loop {}", Signal::SIGINT),
         ("print(\"ready\"); loop {}", Signal::SIGTERM),
