@@ -154,11 +154,12 @@ fn ranges_of_a_user_are_found_by_name_and_by_id() {
 }
 
 /// The names of what cannot work for an ordinary user, each with an attempt at it that must fail.
-const LIMITS: [(&str, &str); 10] = [
+const LIMITS: [(&str, &str); 11] = [
     ("host_network", "proc::exec(\"ip link set lo mtu 1000\")"),
     ("host_mounts", "ns::new(#{ kinds: [\"net\"], pin: \"pin\" })"),
     ("block_devices", "fs::mount(#{ type: \"ext4\", source: \"/dev/vda\", target: \"/mnt\" })"),
     ("mqueue", "fs::mount(#{ type: \"mqueue\", target: fs::temp_dir() })"),
+    ("covered_folders", "fs::overlay(\"/etc\")"),
     ("device_nodes", "proc::exec(\"mknod node c 1 3\")"),
     (
         "idmap",

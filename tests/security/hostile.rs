@@ -173,9 +173,11 @@ fn the_user_database_is_hostile() {
         let call = format!(r#"o.user = "{user}"; proc::exec("true", o);"#);
         assert_eq!(run(":", &call).ended, Ended::Exit(1));
     }
-    // To open the device would be to use it: a node without a driver fails by ENXIO when it is.
-    let tty = "mkdir -p $R/etc; rm -f $R/etc/passwd; mknod $R/etc/passwd c 250 250";
-    refused(tty, r#"o.user = "web"; proc::exec("true", o);"#, "is not a regular file", "");
+    if !stands_in() {
+        // To open the device would be to use it: a node without a driver fails by ENXIO when it is.
+        let tty = "mkdir -p $R/etc; rm -f $R/etc/passwd; mknod $R/etc/passwd c 250 250";
+        refused(tty, r#"o.user = "web"; proc::exec("true", o);"#, "is not a regular file", "");
+    }
     // -1 leaves an id as it is: root's (setresuid(2)).
     let root = "mkdir -p $R/etc; echo 'web:x:4294967295:0::/:/bin/sh' >$R/etc/passwd; echo 'g:x:4294967295:' >$R/etc/group";
     for user in ["web", "1000:g"] {
@@ -322,6 +324,9 @@ fn a_process_cannot_be_traced_while_it_starts() {
 
 #[test]
 fn device_nodes_of_an_image_cannot_be_opened() {
+    if !root_or_refused("device_nodes", MKNOD, "exit_status", "Operation not permitted") {
+        return;
+    }
     let nodes = "mkdir $R/nodes; mknod -m 666 $R/nodes/loop b 7 0; mknod -m 666 $R/nodes/kvm c 10 232; mknod -m 666 $R/nodes/mem c 1 1";
     for options in [
         "",

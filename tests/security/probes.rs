@@ -14,11 +14,16 @@ fn script(options: &str) -> Cshell {
         r#"
         let base = image::host(["sh"], #{{ include: ["{path}"] }});
         let o = #{{ rootfs: base, security: "default" }};
+        let probe = "{path}";
         {options}
-        print(proc::exec(["{path}"], o).stdout);
+        print(proc::exec([probe], o).stdout);
         "#
     ))
 }
+
+/// The program where a fresh `/tmp` does not hide it: it was built in a folder that may lie there.
+const OUT_OF_TMP: &str =
+    r#"o.rootfs = fs::overlay(base); fs::copy(probe, `${o.rootfs.merged}/probe`); probe = "/probe";"#;
 
 /// Runs the attempts with these options of `proc::exec` and compares the answers.
 #[track_caller]
@@ -112,7 +117,7 @@ fn a_group_that_was_given_gets_rules_on_devices() {
 #[test]
 fn root_in_a_strict_container() {
     attempts(
-        r#"o.security = "strict";"#,
+        &format!("{OUT_OF_TMP} o.security = \"strict\";"),
         &[("node_null", "EPERM"), ("ptrace_me", "EPERM"), ("chroot", "EPERM")],
     );
 }
@@ -161,8 +166,10 @@ fn a_process_that_is_not_confined_can_do_more() {
     let run = code(&format!(
         r#"
         let base = image::host(["sh"], #{{ include: ["{path}"] }});
-        let all = ["user", "pid", "mount", "net", "uts", "ipc", "cgroup"];
-        print(proc::exec(["{path}"], #{{ rootfs: base, ns: all, mounts: ["proc", "dev", "tmp"] }}).stdout);
+        let o = #{{ ns: ["user", "pid", "mount", "net", "uts", "ipc", "cgroup"], mounts: ["proc", "dev", "tmp"] }};
+        let probe = "{path}";
+        {OUT_OF_TMP}
+        print(proc::exec([probe], o).stdout);
         "#
     ))
     .output();

@@ -1,7 +1,7 @@
 //! What the kernel says is in force, compared with what was asked, by our own words and by outside tools.
 
 use crate::support::skip::skip;
-use crate::support::user::User;
+use crate::support::user::{User, root_or_refused};
 use crate::support::{Ended, code, cshell};
 
 /// Starts a confined process that waits, and runs `script` with it as `p`.
@@ -80,6 +80,14 @@ fn each_part_can_be_opened_by_name() {
 
 #[test]
 fn rules_on_devices_change_those_of_the_policy() {
+    if !root_or_refused(
+        "device_rules",
+        "cgroup::limit(#{ devices: [\"deny all\"] })",
+        "permission_denied",
+        "devices",
+    ) {
+        return;
+    }
     code(
         r#"
         let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", check: false, mounts: ["tmp"] };
@@ -147,7 +155,10 @@ fn programs_in_memory_files_may_have_to_be_asked_for() {
             let r = proc::exec(script, #{{ ns: ["pid", "mount"], mounts: ["proc"], check: false, env: #{{ PATH: "/usr/bin:/bin", CSHELL_RUN: sys::info().root + "/run", CSHELL_ROOT: sys::info().root }} }});
             print(r.stdout + r.stderr);
             "#
-        )).output().stdout
+        ))
+        .by_root() // Only root sets it.
+        .output()
+        .stdout
     };
     assert_eq!(run(1), "started\n\n");
     let refused = run(2);
@@ -156,6 +167,10 @@ fn programs_in_memory_files_may_have_to_be_asked_for() {
 
 #[test]
 fn a_bind_of_one_mount_is_of_one_however_it_is_written() {
+    let bind = r#"proc::exec("true", #{ rootfs: image::host(["sh"]), mounts: [#{ type: "bind", source: "/sys", target: "/mnt", options: ["bind"] }] })"#;
+    if !root_or_refused("covered_folders", bind, "invalid_argument", "rbind") {
+        return;
+    }
     let run = code(
         r#"
         let o = #{ rootfs: image::host(["sh", "busybox"]), security: "default", check: false };

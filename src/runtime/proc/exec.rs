@@ -6,9 +6,9 @@ use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::io::Streams;
-use crate::runtime::proc::plan;
 use crate::runtime::proc::process::{self, Bounds, Course, Outcome, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
+use crate::runtime::proc::{oom, plan};
 use crate::runtime::security::SeccompChoice;
 use crate::runtime::security::confirm::Expected;
 use crate::runtime::session::{HandleId, Session, StepId};
@@ -122,12 +122,14 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
         deadline,
         confirm: expected.map(|expected| Confirm(Box::new(move |pid| expected.confirm(op, pid)))),
     };
+    let inherited = oom::Inherited::set(op, spec.security.oom_score_adj)?;
     let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
         |error| match set {
             Some(set) => set.explain(op, error),
             None => error,
         },
     )?;
+    drop(inherited);
     streams.settle(op).map_err(|error| session.roll_back(vec![step], error))?;
     let bounds = Bounds { deadline, grace: spec.kill_grace };
     let cgroup = spec.cgroup.clone();
@@ -286,7 +288,7 @@ fn explain_step(error: Error, errno: Errno, what: &str) -> Error {
             error.hint("a process can be given no capability that the caller does not have itself")
         }
         Errno::EACCES | Errno::EPERM if what.starts_with("set oom_score_adj") => {
-            error.hint("it is lowered only with CAP_SYS_RESOURCE")
+            error.hint(oom::LOWERED)
         }
         Errno::ENOENT if what.starts_with("change to the AppArmor") => {
             error.hint("no profile of that name is loaded: see /sys/kernel/security/apparmor/profiles")

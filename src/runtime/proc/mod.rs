@@ -4,6 +4,7 @@ mod complete;
 pub mod exec;
 pub mod io;
 pub mod mounts;
+mod oom;
 pub mod plan;
 pub mod process;
 pub mod reclaim;

@@ -6,9 +6,10 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::fs::idmapped::IdMapping;
 use crate::runtime::proc::plan::c_string;
 use crate::runtime::proc::spec::Mount;
+use crate::runtime::rootless;
 use crate::runtime::start::Steps;
 use crate::sys::child::{MountCall, Op, Spot};
-use crate::sys::mount;
+use crate::sys::{Errno, mount};
 use rustix::fs::CWD;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -210,7 +211,12 @@ fn bind(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Steps) 
     }
     let recursive = !rest.iter().any(|option| option == "bind");
     let tree = mount::clone_tree(CWD, source, recursive).map_err(|source_error| {
-        Error::sys(op, format!("mounts: cannot bind {}", source.display()), source_error).path(source)
+        let covers = source_error.errno() == Errno::EINVAL && !recursive && rootless::in_user_ns();
+        let error = Error::sys(op, format!("mounts: cannot bind {}", source.display()), source_error).path(source);
+        match covers {
+            true => error.hint("without root it comes with what is mounted below it, or not at all: leave out \"bind\", or say \"rbind\""),
+            false => error,
+        }
     })?;
     mount::set_attributes(&tree, attributes, libc::MS_PRIVATE, recursive)
         .context(op, format!("mounts: cannot set the options of {}", source.display()))?;

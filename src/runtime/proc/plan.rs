@@ -227,7 +227,8 @@ fn of_the_caller(op: &'static str, policy: &Policy, steps: &mut Steps) -> Result
         steps.push(Op::Write(c_string(op, path.as_bytes())?, text.into_bytes()), what);
         Ok(())
     };
-    if let Some(adj) = policy.oom_score_adj {
+    // In a user namespace it is inherited: see `super::oom`.
+    if let Some(adj) = policy.oom_score_adj.filter(|_| !rootless::in_user_ns()) {
         write("/proc/self/oom_score_adj", adj.to_string(), "set oom_score_adj")?;
     }
     if let Some(profile) = &policy.apparmor {

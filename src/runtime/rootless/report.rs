@@ -17,7 +17,7 @@ pub struct Limit {
 }
 
 /// What no user namespace gives, whoever asks: the name, what, and why.
-const ALWAYS: [(&str, &str, &str); 9] = [
+const ALWAYS: [(&str, &str, &str); 10] = [
     (
         "host_network",
         "links, addresses and routes of the machine's own network",
@@ -37,6 +37,11 @@ const ALWAYS: [(&str, &str, &str); 9] = [
         "mqueue",
         "mounting the machine's own message queues (mqueue)",
         "they belong to its ipc namespace: a command with `ns: [\"ipc\", \"mount\"]` can have its own mounted",
+    ),
+    (
+        "covered_folders",
+        "a folder of the machine without what is mounted below it: as a bind of it alone, or as a layer",
+        "the kernel shows no user namespace what a mount covers: \"rbind\" takes the mounts along",
     ),
     (
         "device_nodes",
