@@ -85,6 +85,28 @@ pub struct Start<'a> {
     pub confirm: Option<Confirm<'a>>,
 }
 
+impl Start<'_> {
+    /// A start of these steps alone: no arguments, no environment, no namespaces, group or deadline of its own.
+    #[must_use]
+    pub const fn of(op: &'static str, text: String, steps: Steps) -> Self {
+        Self {
+            op,
+            text,
+            steps,
+            argv: Vec::new(),
+            envp: Vec::new(),
+            fresh: CloneFlags::empty(),
+            pid_ns: None,
+            time_ns: None,
+            cgroup: None,
+            limited: false,
+            maps: None,
+            deadline: None,
+            confirm: None,
+        }
+    }
+}
+
 /// Looks at a process by its id; an error ends the start.
 pub struct Confirm<'a>(pub Box<dyn FnOnce(i32) -> Result<()> + 'a>);
 
@@ -421,19 +443,8 @@ mod tests {
             steps.push(Op::Wait, "wait");
         }
         let start = Start {
-            op: "t",
-            text: "start what never comes to its exec".into(),
-            steps,
-            argv: Vec::new(),
-            envp: Vec::new(),
-            fresh: CloneFlags::empty(),
-            pid_ns: None,
-            time_ns: None,
-            cgroup: None,
-            limited: false,
-            maps: None,
             deadline: Some(Instant::now() + Duration::from_millis(20)),
-            confirm: None,
+            ..Start::of("t", "start what never comes to its exec".into(), steps)
         };
         let explain = |failure: StepFailure| Error::sys("t", failure.what, failure.call);
         let error = super::start(&session, start, explain).unwrap_err();

@@ -106,19 +106,10 @@ impl<'a> Trial<'a> {
         steps.push(Op::ExecFd(program), "run the probing program");
         let birth = self.group.birth(OP)?;
         let start = Start {
-            op: OP,
-            text: format!("probe with {payload:?}"),
-            steps,
             argv: vec![CString::from(c"cshell-probe")],
-            envp: Vec::new(),
-            fresh: nix::sched::CloneFlags::empty(),
-            pid_ns: None,
-            time_ns: None,
             cgroup: birth.as_ref().map(AsFd::as_fd),
             limited: self.group.limits_memory(),
-            maps: None,
-            deadline: None,
-            confirm: None,
+            ..Start::of(OP, format!("probe with {payload:?}"), steps)
         };
         let explain =
             |failure: start::StepFailure| Error::sys(OP, format!("cannot {}", failure.what), failure.call);

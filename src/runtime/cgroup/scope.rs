@@ -13,7 +13,6 @@ use crate::runtime::start::{self, Running, Start, StepFailure, Steps};
 use crate::runtime::systemd::bus::Bus;
 use crate::runtime::systemd::{Manager, unit};
 use crate::sys::process;
-use nix::sched::CloneFlags;
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -58,19 +57,8 @@ fn hold(session: &Session, op: &'static str, name: &str) -> Result<(StepId, Runn
     let mut steps = Steps::default();
     steps.hold(session, op)?;
     let start = Start {
-        op,
-        text: format!("start a process for {name}"),
-        steps,
         argv: vec![CString::from(c"cshell-scope")],
-        envp: Vec::new(),
-        fresh: CloneFlags::empty(),
-        pid_ns: None,
-        time_ns: None,
-        cgroup: None,
-        limited: false,
-        maps: None,
-        deadline: None,
-        confirm: None,
+        ..Start::of(op, format!("start a process for {name}"), steps)
     };
     start::start(session, start, |StepFailure { what, call, .. }| {
         Error::sys(op, format!("cannot {what}"), call)

@@ -140,19 +140,10 @@ fn with_maps(session: &Session, spec: &NsSpec, taken: &mut Vec<StepId>) -> Resul
 fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
     let maps = spec.kinds.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let start = Start {
-        op: OP,
-        text: format!("make namespaces: {}", spec.kinds),
-        steps: steps(session, spec, maps.as_ref())?,
         argv: vec![CString::from(c"cshell-ns")],
-        envp: Vec::new(),
         fresh: spec.kinds.without("time").flags(),
-        pid_ns: None,
-        time_ns: None,
-        cgroup: None,
-        limited: false,
         maps: maps.as_ref(),
-        deadline: None,
-        confirm: None,
+        ..Start::of(OP, format!("make namespaces: {}", spec.kinds), steps(session, spec, maps.as_ref())?)
     };
     let (step, running) = start::start(session, start, explain)?;
     let mut steps = vec![step];
