@@ -56,7 +56,7 @@ pub struct Ground<'a> {
 
 /// Whether the owners of a bind are to be mapped.
 pub(super) fn is_idmapped(mount: &Mount) -> bool {
-    mount.options.iter().flat_map(|text| text.split(',')).any(|option| option == "idmap")
+    words(&mount.options).any(|option| option == "idmap")
 }
 
 /// The short names that stand for a mount: `"proc"`, `"sys"`, `"dev"`, `"tmp"`, `"shm"`.
@@ -98,7 +98,7 @@ impl Mount {
     }
 
     fn is_readonly(&self) -> bool {
-        self.options.iter().flat_map(|text| text.split(',')).any(|option| option == "ro")
+        words(&self.options).any(|option| option == "ro")
     }
 }
 
@@ -120,8 +120,7 @@ fn plan_one(op: &'static str, mount: &Mount, ground: Ground<'_>, steps: &mut Ste
         }
         // Read-only once everything is mounted that is to be mounted in it.
         "tmpfs" => {
-            let options = mount.options.iter().flat_map(|text| text.split(','));
-            let options = options.filter(|option| *option != "ro").map(str::to_owned).collect();
+            let options = words(&mount.options).filter(|option| *option != "ro").map(str::to_owned).collect();
             virtual_fs(op, &Mount { options, ..mount.clone() }, 0, ground, steps)
         }
         kind => {
@@ -313,10 +312,15 @@ fn spot(op: &'static str, path: &Path) -> Result<Spot> {
     Ok(Spot { dir: c_path(op, dir)?, name: c_string(op, name.as_bytes())? })
 }
 
+/// The options one by one: each text may hold several, separated by commas, as mount(8) writes them.
+fn words(options: &[String]) -> impl Iterator<Item = &str> {
+    options.iter().flat_map(|text| text.split(','))
+}
+
 /// Splits options into the attributes of fsmount(2) and `mount_setattr`(2), and the rest.
 fn split(options: &[String]) -> (u64, Vec<String>) {
     let (mut attributes, mut rest) = (0, Vec::new());
-    for option in options.iter().flat_map(|text| text.split(',')) {
+    for option in words(options) {
         match FLAGS.iter().find(|(name, _)| *name == option) {
             Some((_, attribute)) => attributes |= attribute,
             None if option.is_empty() => {}
