@@ -4,13 +4,14 @@
 //! as a Rust library and as functions of an embedded script language. The layers, outermost first:
 //!
 //! ```text
-//! main -> cli -> script -> runtime -> sys
-//!                     error  <- everyone
+//! main -> cli -> text -> script -> runtime -> sys
+//!                               error  <- everyone
 //! ```
 //!
 //! * [`sys`]: one family of system calls per file; the only unsafe code.
 //! * [`runtime`]: the container engine. Every change is a step of a [`runtime::session::Session`].
 //! * `script`: the only place that knows the language (feature `shell`).
+//! * `text`: errors and traces as people read them (feature `shell`).
 //! * `cli`: the command line (feature `shell`).
 //!
 //! Everything a script can do, a Rust program can do:
@@ -32,3 +33,5 @@ pub mod sys;
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod script;
+#[cfg(feature = "shell")]
+pub mod text;

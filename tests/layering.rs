@@ -9,8 +9,10 @@ const MAY: &[(&str, &[&str])] = &[
     ("error", &["sys", "error"]),
     ("runtime", &["sys", "error", "runtime"]),
     ("script", &["error", "runtime", "script"]),
+    ("text", &["error", "runtime", "script", "text"]),
+    ("repl", &["error", "runtime", "script", "text", "repl"]),
     // Dying by a signal is the last act of the program.
-    ("cli", &["error", "runtime", "script", "cli", "sys::signal"]),
+    ("cli", &["error", "runtime", "script", "text", "repl", "cli", "sys::signal"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -4,10 +4,10 @@
 //! a command otherwise. Everything after a script belongs to the script, untouched.
 
 use crate::cli::doctor::Format;
-use crate::cli::render;
 use crate::runtime::gc;
 use crate::script::options::did_you_mean;
 use crate::script::report::{EXIT_USAGE, Report};
+use crate::text::report;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -177,7 +177,7 @@ fn parse(words: &[OsString]) -> Result<Cli, Result<Plan, String>> {
 fn usage(message: String) -> String {
     let mut report = Report::plain(message, EXIT_USAGE);
     report.hint = Some("`cshell --help` shows what can be given".into());
-    render::render(&report, &|_| None)
+    report::render(&report, &|_| None)
 }
 
 fn is_script(word: &OsString) -> bool {

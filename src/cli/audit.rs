@@ -1,9 +1,10 @@
 //! `cshell audit`: what a process may do, explained, whoever started it.
 
 use crate::cli::doctor::Format;
-use crate::cli::{complain, render, say};
+use crate::cli::{complain, say};
 use crate::runtime::security::audit::{self, Finding, Grade};
 use crate::script::report::{EXIT_USAGE, Report};
+use crate::text::report;
 
 /// Shows the findings about a process, the most open first.
 pub(super) fn audit(process: &str, format: Format) -> u8 {
@@ -11,7 +12,7 @@ pub(super) fn audit(process: &str, format: Format) -> u8 {
     let Ok(pid) = process.parse::<i32>() else {
         let mut report = Report::plain(format!("audit: {process:?} is not a process id"), EXIT_USAGE);
         report.hint = Some("give the number of a running process, such as $$ of a shell".into());
-        complain(&render::render(&report, &|_| None));
+        complain(&report::render(&report, &|_| None));
         return EXIT_USAGE;
     };
     match audit::audit(OP, pid) {
@@ -19,7 +20,7 @@ pub(super) fn audit(process: &str, format: Format) -> u8 {
         Ok(findings) => say(&table(pid, findings)),
         Err(error) => {
             let report = Report::of_error(&error);
-            complain(&render::render(&report, &|_| None));
+            complain(&report::render(&report, &|_| None));
             report.exit_code
         }
     }
@@ -35,7 +36,7 @@ fn table(pid: i32, mut findings: Vec<Finding>) -> String {
     };
     for finding in &findings {
         let Finding { part, grade, held, means } = finding;
-        out.push_str(&format!("{:<7} {part:<16} {}\n", grade.name(), render::one_line(held)));
+        out.push_str(&format!("{:<7} {part:<16} {}\n", grade.name(), report::one_line(held)));
         means.split("; ").for_each(|line| out.push_str(&format!("{:<24} {line}\n", "")));
     }
     out

@@ -1,10 +1,11 @@
 //! `cshell doc`: the functions of the language, from the same tables that the interpreter is built from.
 
-use crate::cli::{complain, render, say};
+use crate::cli::{complain, say};
 use crate::script::bind::BINDINGS;
 use crate::script::native::{Binding, Native};
 use crate::script::options::{Options, did_you_mean};
 use crate::script::report::{EXIT_USAGE, Report};
+use crate::text::report;
 use std::fmt::Write;
 
 /// Shows the list of modules, one module, or one function.
@@ -20,7 +21,7 @@ pub(super) fn doc(name: Option<&str>) -> u8 {
     let near = did_you_mean(name, known);
     let mut report = Report::plain(format!("nothing is called `{name}`{near}"), EXIT_USAGE);
     report.hint = Some("`cshell doc` lists the modules".into());
-    complain(&render::render(&report, &|_| None));
+    complain(&report::render(&report, &|_| None));
     EXIT_USAGE
 }
 

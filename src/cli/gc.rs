@@ -1,12 +1,13 @@
 //! `cshell gc`: takes back what killed sessions left behind.
 
-use crate::cli::{complain, render, say};
+use crate::cli::{complain, say};
 use crate::runtime::gc::{self, Found, Options};
 use crate::runtime::image::{self, Pruned};
 use crate::runtime::rootless;
 use crate::runtime::state::StateDirs;
 use crate::runtime::units::show_bytes;
 use crate::script::report::{EXIT_SCRIPT, Report, full_text};
+use crate::text::report;
 use std::fmt::Write;
 
 /// Collects, and tells what was done: a line for each object. The code is 1 when something could not be taken back.
@@ -28,7 +29,7 @@ pub(super) fn gc(options: Options) -> u8 {
         }
         Err(error) => {
             let report = Report::of_error(&error);
-            complain(&render::render(&report, &|_| None));
+            complain(&report::render(&report, &|_| None));
             report.exit_code
         }
     }
@@ -43,7 +44,7 @@ fn tell(found: &[Found], pruned: &Pruned, options: Options) -> (String, bool) {
             let error = session.errors.iter().find(|(n, _)| *n == entry.n);
             if let Some((_, error)) = error {
                 failed = true;
-                complain(&render::warning(&format!(
+                complain(&report::warning(&format!(
                     "could not reclaim {}: {}",
                     entry.object,
                     full_text(error)

@@ -23,11 +23,10 @@ mod check;
 mod doc;
 mod doctor;
 mod gc;
-mod render;
 mod run;
-pub mod trace;
 
 use crate::script::report::{EXIT_USAGE, Report};
+use crate::text::report;
 use args::Plan;
 use std::ffi::OsString;
 use std::io::Write;
@@ -66,7 +65,7 @@ fn report_bug(panic: &std::panic::PanicHookInfo<'_>) {
         panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
     let mut report = Report::plain(format!("internal error: {text}{place}"), 101);
     report.hint = Some("this is a bug of cshell: please report it, with the script and this text".into());
-    complain(&render::render(&report, &|_| None));
+    complain(&report::render(&report, &|_| None));
 }
 
 /// Writes to the standard output. Nobody is told when nobody reads.

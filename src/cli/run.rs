@@ -1,7 +1,7 @@
 //! `cshell FILE`, `-c CODE`, standard input: one session, one script, and its end.
 
 use crate::cli::args::{Program, TraceTo};
-use crate::cli::{complain, render, trace};
+use crate::cli::complain;
 use crate::error::{Error, Result};
 use crate::runtime::cancel;
 use crate::runtime::rootless;
@@ -13,6 +13,7 @@ use crate::script::run::{self, Ending};
 use crate::script::shell::Shell;
 use crate::script::source;
 use crate::sys::signal;
+use crate::text::{report, trace};
 use std::ffi::OsString;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +29,7 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
     // While there is one thread, and before anything is opened or made.
     if let Err(error) = rootless::enter() {
         let report = Report::of_error(&error);
-        complain(&render::render(&report, &|_| None));
+        complain(&report::render(&report, &|_| None));
         return report.exit_code;
     }
     let shell = match open(&name, args, trace) {
@@ -45,11 +46,11 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
         _ => None,
     };
     if let Some(report) = report {
-        complain(&render::render(report, &|name| shell.source(name)));
+        complain(&report::render(report, &|name| shell.source(name)));
     }
     let errors = shell.session().close();
     for error in &errors {
-        complain(&render::warning(&format!("could not undo: {}", full_text(error))));
+        complain(&report::warning(&format!("could not undo: {}", full_text(error))));
     }
     let code = match (&ending, report) {
         (Err(_), _) => 101,
@@ -97,6 +98,6 @@ fn load(program: Program) -> Result<(String, String)> {
 
 /// An error before the script could begin is one of use.
 fn fail_early(error: &Error) -> u8 {
-    complain(&render::render(&Report::of_error(error), &|_| None));
+    complain(&report::render(&Report::of_error(error), &|_| None));
     EXIT_USAGE
 }

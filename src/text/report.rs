@@ -24,11 +24,11 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// Looks up the text of a source by its name.
-pub(super) type Sources<'a> = &'a dyn Fn(&str) -> Option<Rc<str>>;
+pub type Sources<'a> = &'a dyn Fn(&str) -> Option<Rc<str>>;
 
 /// The text of a report, for the standard error.
 #[must_use]
-pub(super) fn render(report: &Report, sources: Sources<'_>) -> String {
+pub fn render(report: &Report, sources: Sources<'_>) -> String {
     let title = Level::ERROR.primary_title(one_line(&report.message));
     let mut group = Group::with_title(title);
     let text = report.place.as_ref().and_then(|place| sources(&place.source));
@@ -61,7 +61,7 @@ pub(super) fn render(report: &Report, sources: Sources<'_>) -> String {
 
 /// A line of warning.
 #[must_use]
-pub(super) fn warning(text: &str) -> String {
+pub fn warning(text: &str) -> String {
     format!("{} {}\n", bold("warning:"), one_line(text))
 }
 
@@ -90,7 +90,9 @@ fn at(place: &Place) -> String {
     }
 }
 
-pub(super) fn one_line(text: &str) -> String {
+/// A text on one line: line ends are written `\n`.
+#[must_use]
+pub fn one_line(text: &str) -> String {
     text.replace('\n', "\\n")
 }
 

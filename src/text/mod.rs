@@ -1,0 +1,6 @@
+//! Texts for people, which all front ends share: errors, traces.
+//!
+//! Nothing here writes: what is made is a `String`, and the front end knows where it goes.
+
+pub mod report;
+pub mod trace;
