@@ -4,7 +4,7 @@
 //! as a Rust library and as functions of an embedded script language. The layers, outermost first:
 //!
 //! ```text
-//! main -> cli -> text -> script -> runtime -> sys
+//! main -> cli -> repl -> text -> script -> runtime -> sys
 //!                               error  <- everyone
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! * [`runtime`]: the container engine. Every change is a step of a [`runtime::session::Session`].
 //! * `script`: the only place that knows the language (feature `shell`).
 //! * `text`: errors and traces as people read them (feature `shell`).
+//! * `repl`: the prompt (feature `shell`).
 //! * `cli`: the command line (feature `shell`).
 //!
 //! Everything a script can do, a Rust program can do:
@@ -31,6 +32,8 @@ pub mod sys;
 
 #[cfg(feature = "shell")]
 pub mod cli;
+#[cfg(feature = "shell")]
+pub mod repl;
 #[cfg(feature = "shell")]
 pub mod script;
 #[cfg(feature = "shell")]

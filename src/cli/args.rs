@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub(super) enum Plan {
     /// Run a script.
     Run { program: Program, args: Vec<OsString>, trace: Option<TraceTo> },
+    /// Open a prompt, after running a script if there is one.
+    Prompt { program: Option<Program>, args: Vec<OsString>, trace: Option<TraceTo>, private: bool },
     /// Check scripts without running them.
     Check(Vec<PathBuf>),
     /// Reclaim what dead sessions left.
@@ -58,9 +60,10 @@ pub(super) enum TraceTo {
     name = "cshell",
     version,
     disable_help_subcommand = true,
-    override_usage = "cshell [OPTIONS] [FILE [ARGS]...]\n       cshell [OPTIONS] -c CODE [ARGS]...\n       cshell <COMMAND>",
+    override_usage = "cshell [OPTIONS] [-i] [FILE [ARGS]...]\n       cshell [OPTIONS] -c CODE [ARGS]...\n       cshell <COMMAND>",
     after_help = "FILE is a script when it ends in .rhai, has a / or exists; - is the standard input, which is also\n\
-                  read when there is no FILE and it is not a terminal. ARGS are the script's: sys::args.\n\n\
+                  read when there is no FILE and it is not a terminal. Without FILE on a terminal a prompt opens.\n\
+                  ARGS are the script's: sys::args.\n\n\
                   Exit codes: 0 ok; 1 script error; 2 usage or parse error; 3 the host cannot; 101 a bug;\n\
                   125, 126, 127 a contained command could not be started, run, found; exit(n) gives n."
 )]
@@ -68,6 +71,12 @@ struct Cli {
     /// Run CODE instead of a file
     #[arg(short = 'c', value_name = "CODE")]
     code: Option<OsString>,
+    /// Open the prompt, after FILE or CODE has run, with everything alive; also where it failed
+    #[arg(short = 'i', long)]
+    interactive: bool,
+    /// Keep nothing of what is typed at the prompt
+    #[arg(long)]
+    private: bool,
     /// Show every change of the system: to people on standard error, or as JSON lines in FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     trace: Option<Option<PathBuf>>,
@@ -119,31 +128,34 @@ enum Command {
 /// The error is the text for the standard error; the exit code is then 2.
 pub(super) fn plan(args: Vec<OsString>) -> Result<Plan, String> {
     let Split { options, first, rest } = split(args);
-    let cli =
-        if options.is_empty() { Ok(Cli { code: None, trace: None, command: None }) } else { parse(&options) };
+    let cli = if options.is_empty() {
+        Ok(Cli { code: None, interactive: false, private: false, trace: None, command: None })
+    } else {
+        parse(&options)
+    };
     let cli = match cli {
         Ok(cli) => cli,
         Err(done) => return done,
     };
     let trace = cli.trace.map(|file| file.map_or(TraceTo::Stderr, TraceTo::File));
-    if let Some(code) = cli.code {
-        let code = code.into_string().map_err(|_| usage("the code after -c is not UTF-8".into()))?;
-        return Ok(Plan::Run { program: Program::Code(code), args: rest, trace });
-    }
-    let Some(first) = first else {
-        if std::io::stdin().is_terminal() {
-            let text = "there is no script to run, and the interactive prompt is not there yet";
-            return Err(usage(text.into()));
+    let program = match (cli.code, &first) {
+        (Some(code), _) => {
+            let code = code.into_string().map_err(|_| usage("the code after -c is not UTF-8".into()))?;
+            Some(Program::Code(code))
         }
-        return Ok(Plan::Run { program: Program::Stdin, args: rest, trace });
+        (None, Some(first)) if *first == *"-" => Some(Program::Stdin),
+        (None, Some(first)) if is_script(first) || cli.interactive => Some(Program::File(first.into())),
+        (None, Some(first)) => return command(first, rest),
+        (None, None) => None,
     };
-    if first == *"-" {
-        return Ok(Plan::Run { program: Program::Stdin, args: rest, trace });
+    let ask = cli.interactive || (program.is_none() && std::io::stdin().is_terminal());
+    if ask && matches!(program, Some(Program::Stdin)) {
+        return Err(usage("a prompt reads the standard input itself: give the script as a file".into()));
     }
-    if is_script(&first) {
-        return Ok(Plan::Run { program: Program::File(first.into()), args: rest, trace });
-    }
-    command(&first, rest)
+    Ok(match program {
+        program if ask => Plan::Prompt { program, args: rest, trace, private: cli.private },
+        program => Plan::Run { program: program.unwrap_or(Program::Stdin), args: rest, trace },
+    })
 }
 
 fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {

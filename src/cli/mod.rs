@@ -23,6 +23,7 @@ mod check;
 mod doc;
 mod doctor;
 mod gc;
+mod prompt;
 mod run;
 
 use crate::script::report::{EXIT_USAGE, Report};
@@ -38,6 +39,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     std::panic::set_hook(Box::new(report_bug));
     let outcome = std::panic::catch_unwind(|| match args::plan(args) {
         Ok(Plan::Run { program, args, trace }) => run::run(program, args, trace.as_ref()),
+        Ok(Plan::Prompt { program, args, trace, private }) => {
+            prompt::prompt(program, args, trace.as_ref(), private)
+        }
         Ok(Plan::Check(files)) => check::check(&files),
         Ok(Plan::Gc(options)) => gc::gc(options),
         Ok(Plan::Doc(name)) => doc::doc(name.as_deref()),

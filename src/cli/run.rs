@@ -38,10 +38,15 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
     };
     // A panic must not skip the clean-up; its text was written by the hook.
     let ending = catch_unwind(AssertUnwindSafe(|| run::run(&shell, &text)));
+    finish(&shell, &ending)
+}
+
+/// Says what went wrong, takes back what was made, and returns the exit code; does not return when a signal ended it.
+pub(super) fn finish(shell: &Shell, ending: &std::thread::Result<Ending>) -> u8 {
     // From here on signals are only counted, so that the clean-up runs to its end.
     let stopped_by = cancel::requested();
     cancel::ignore();
-    let report = match &ending {
+    let report = match ending {
         Ok(Ending::Failed(report)) if stopped_by.is_none() => Some(report),
         _ => None,
     };
@@ -52,7 +57,7 @@ pub(super) fn run(program: Program, args: Vec<OsString>, trace: Option<&TraceTo>
     for error in &errors {
         complain(&report::warning(&format!("could not undo: {}", full_text(error))));
     }
-    let code = match (&ending, report) {
+    let code = match (ending, report) {
         (Err(_), _) => 101,
         (_, Some(report)) => report.exit_code,
         (Ok(Ending::Exit(0)), _) if !errors.is_empty() => EXIT_SCRIPT,
@@ -71,17 +76,21 @@ fn open(name: &str, args: Vec<OsString>, trace: Option<&TraceTo>) -> Result<Rc<S
     cancel::install()?;
     let mut session = Session::new(StateDirs::from_env())?;
     if let Some(to) = trace {
-        let sink: Box<dyn Sink> = match to {
-            TraceTo::Stderr => Box::new(trace::Human),
-            TraceTo::File(path) => Box::new(trace::Json::create(path)?),
-        };
-        session = session.traced(sink);
+        session = session.traced(sink(to)?);
         rootless::tell(&session)?;
     }
     Ok(Shell::new(Rc::new(session), name, args))
 }
 
-fn load(program: Program) -> Result<(String, String)> {
+/// Where a trace goes.
+pub(super) fn sink(to: &TraceTo) -> Result<Box<dyn Sink>> {
+    Ok(match to {
+        TraceTo::Stderr => Box::new(trace::Human),
+        TraceTo::File(path) => Box::new(trace::Json::create(path)?),
+    })
+}
+
+pub(super) fn load(program: Program) -> Result<(String, String)> {
     match program {
         Program::Code(code) => Ok(("<code>".into(), code)),
         Program::File(path) => Ok((path.display().to_string(), source::read(Path::new(&path))?)),
@@ -97,7 +106,7 @@ fn load(program: Program) -> Result<(String, String)> {
 }
 
 /// An error before the script could begin is one of use.
-fn fail_early(error: &Error) -> u8 {
+pub(super) fn fail_early(error: &Error) -> u8 {
     complain(&report::render(&Report::of_error(error), &|_| None));
     EXIT_USAGE
 }

@@ -20,6 +20,19 @@ pub fn ignore() {
     CLEANING.store(true, Ordering::SeqCst);
 }
 
+/// Runs a clean-up to its end, whatever signals come meanwhile; they are counted and then forgotten.
+pub fn shielded<T>(clean: impl FnOnce() -> T) -> T {
+    let before = CLEANING.swap(true, Ordering::SeqCst);
+    let value = clean();
+    CLEANING.store(before, Ordering::SeqCst);
+    value
+}
+
+/// Forgets the signal that asked the program to stop: for a prompt, which goes on.
+pub fn clear() {
+    sys::signal::clear();
+}
+
 /// The signal that asked the program to stop, if one did and the clean-up has not begun.
 #[must_use]
 pub fn requested() -> Option<i32> {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::runtime::session::Session;
-use crate::script::error::At as _;
+use crate::script::error::{At as _, Place};
 use crate::script::shell::Shell;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 use std::rc::Rc;
@@ -71,9 +71,11 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn place(&self) -> String {
         let source = self.ctx.call_source().unwrap_or_else(|| self.shell.script());
-        match self.ctx.call_position().line() {
+        let place = Place { source: source.to_owned(), position: self.ctx.call_position() };
+        let Place { source, position } = self.shell.lines().real(place);
+        match position.line() {
             Some(line) => format!("{source}:{line}"),
-            None => source.to_owned(),
+            None => source,
         }
     }
 

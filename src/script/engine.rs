@@ -64,6 +64,16 @@ pub fn build(shell: &Rc<Shell>) -> Engine {
     engine
 }
 
+/// An engine that only parses, and does not mind what is not defined.
+#[must_use]
+pub(super) fn parser() -> Engine {
+    let mut engine = Engine::new_raw();
+    set_limits(&mut engine);
+    set_parser_hooks(&mut engine);
+    engine.set_strict_variables(false);
+    engine
+}
+
 fn set_limits(engine: &mut Engine) {
     engine
         .set_optimization_level(OptimizationLevel::None)

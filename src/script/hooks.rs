@@ -59,6 +59,11 @@ impl Hooks {
         self.engine.replace(Rc::downgrade(engine));
     }
 
+    /// What a function raised while no native was there to pass it on.
+    pub(super) fn take_raised(&self) -> Option<Box<EvalAltResult>> {
+        self.raised.take()
+    }
+
     /// Says which line of the script makes the next native call.
     pub fn set_at(&self, at: &str) {
         if !self.list.borrow().is_empty() {

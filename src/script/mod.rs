@@ -3,6 +3,7 @@
 //! * [`engine`]: builds the interpreter, every limit explicit.
 //! * [`source`], [`resolver`]: the texts of scripts and of what they import.
 //! * [`shell`]: what one run of a script shares: the session, the arguments, the sources.
+//! * [`interactive`]: a script that grows entry by entry; [`look`]: its values as data.
 //! * [`run`]: compiles and runs; [`report`]: what people are told about an error.
 //! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
 //! * [`native`], [`call`], [`convert`], [`returned`], [`options`], [`handle`], [`error`]: what bindings are written with.
@@ -19,6 +20,9 @@ pub mod engine;
 pub mod error;
 pub mod handle;
 pub mod hooks;
+pub mod interactive;
+pub mod look;
+pub mod lookup;
 pub mod native;
 pub mod options;
 pub mod report;

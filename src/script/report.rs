@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::script::bind;
 use crate::script::error::{Place, ScriptError};
+use crate::script::interactive::Lines;
 use crate::script::native::Native;
 use crate::script::options::nearest;
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
@@ -127,6 +128,14 @@ impl Report {
         frames.reverse();
         let report = Self::of_innermost(error, &source);
         Self { frames, ..report }
+    }
+
+    /// Names the places of an interactive run by what the user knows: the prompt, or a file.
+    pub(super) fn relocate(&mut self, lines: &Lines) {
+        self.place = self.place.take().map(|place| lines.real(place));
+        for (_, place) in &mut self.frames {
+            *place = lines.real(place.clone());
+        }
     }
 
     fn of_innermost(mut error: EvalAltResult, source: &str) -> Self {

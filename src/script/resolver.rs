@@ -2,7 +2,7 @@
 //! file that imports them. Each is loaded once.
 
 use crate::error::{Error, ErrorKind};
-use crate::script::error;
+use crate::script::error::{self, Place};
 use crate::script::options::did_you_mean;
 use crate::script::shell::Shell;
 use crate::script::source;
@@ -112,8 +112,10 @@ impl ModuleResolver for Resolver {
         path: &str,
         position: Position,
     ) -> Loaded<Shared<Module>> {
-        let importer = source.unwrap_or_else(|| self.shell.script());
-        let raise = |error| error::raise(error, Some(importer), position);
+        let source = source.unwrap_or_else(|| self.shell.script()).to_owned();
+        let real = self.shell.lines().real(Place { source, position });
+        let importer = real.source.as_str();
+        let raise = |error| error::raise(error, Some(importer), real.position);
         let target = Target::of(path, importer).map_err(raise)?;
         let key = match &target {
             Target::Std(_) => target.name(),

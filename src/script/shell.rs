@@ -2,6 +2,7 @@
 
 use crate::runtime::session::Session;
 use crate::script::hooks::Hooks;
+use crate::script::interactive::Lines;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,6 +18,14 @@ pub struct Shell {
     exit: Cell<Option<u8>>,
     pipe_closed: Cell<bool>,
     hooks: Hooks,
+    lines: Lines,
+    out: RefCell<Option<Box<dyn Out>>>,
+}
+
+/// Takes what is written to the standard output: an editor that has the terminal meanwhile.
+pub trait Out: std::fmt::Debug {
+    /// Takes text, whole lines or parts.
+    fn write(&self, text: &[u8]);
 }
 
 impl Shell {
@@ -31,6 +40,8 @@ impl Shell {
             exit: Cell::new(None),
             pipe_closed: Cell::new(false),
             hooks: Hooks::default(),
+            lines: Lines::default(),
+            out: RefCell::default(),
         })
     }
 
@@ -44,6 +55,17 @@ impl Shell {
     #[must_use]
     pub fn hooks(&self) -> &Hooks {
         &self.hooks
+    }
+
+    /// Where the lines of an interactive run came from.
+    #[must_use]
+    pub fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// Has what is written to the standard output and error go elsewhere, until it is told otherwise.
+    pub fn redirect(&self, to: Option<Box<dyn Out>>) {
+        self.out.replace(to);
     }
 
     /// The path of the script as given, or `<code>`, `<stdin>`.
@@ -69,6 +91,14 @@ impl Shell {
         self.sources.borrow().get(name).cloned()
     }
 
+    /// The line of a source that a place such as `build.rhai:12` names.
+    #[must_use]
+    pub fn line_at(&self, place: &str) -> Option<String> {
+        let (name, line) = place.rsplit_once(':')?;
+        let line: usize = line.parse().ok()?;
+        self.source(name)?.lines().nth(line.checked_sub(1)?).map(ToOwned::to_owned)
+    }
+
     /// Says that the script called `exit(code)`.
     pub fn set_exit(&self, code: u8) {
         self.exit.set(Some(code));
@@ -83,6 +113,9 @@ impl Shell {
     /// Writes text to the standard output. A reader that went away ends the script quietly.
     pub fn write_out(&self, text: &[u8]) {
         use std::io::Write;
+        if let Some(other) = &*self.out.borrow() {
+            return other.write(text);
+        }
         let mut out = std::io::stdout().lock();
         if out.write_all(text).and_then(|()| out.flush()).is_err() {
             self.pipe_closed.set(true);
@@ -92,6 +125,9 @@ impl Shell {
     /// Writes text to the standard error.
     pub fn write_err(&self, text: &[u8]) {
         use std::io::Write;
+        if let Some(other) = &*self.out.borrow() {
+            return other.write(text);
+        }
         // Nobody is left to be told when this fails.
         let _ = std::io::stderr().lock().write_all(text);
     }

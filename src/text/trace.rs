@@ -38,12 +38,18 @@ impl Json {
     }
 }
 
+/// An event for people.
+#[must_use]
+pub fn text(event: &Event<'_>) -> String {
+    match event {
+        Event::Step(step) => step_text(step),
+        Event::Undo(undo) => undo_text(undo),
+    }
+}
+
 impl Sink for Human {
     fn event(&self, event: &Event<'_>) {
-        let text = match event {
-            Event::Step(step) => step_text(step),
-            Event::Undo(undo) => undo_text(undo),
-        };
+        let text = text(event);
         // One write, so that blocks of several programs do not mix. A trace never fails what is traced.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }

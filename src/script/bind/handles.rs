@@ -9,6 +9,7 @@ use crate::runtime::image::Image;
 use crate::runtime::net::{Bridge, Veth};
 use crate::runtime::ns::NsSet;
 use crate::runtime::proc::Process;
+use crate::runtime::session::HandleId;
 use crate::script::call::Call;
 use crate::script::handle::{Held, Kind};
 use crate::script::native::{Binding, natives};
@@ -43,6 +44,8 @@ pub struct HandleKind {
     pub name: &'static str,
     /// Tells the engine this name.
     pub set_type: fn(&mut Module),
+    /// The handle that a value is, if it is of this kind.
+    pub id_of: fn(&Dynamic) -> Option<HandleId>,
     /// The common verbs for this type.
     pub verbs: &'static Binding,
 }
@@ -55,6 +58,7 @@ pub const fn kind<T: Kind>() -> HandleKind {
         set_type: |module| {
             module.set_custom_type::<Held<T>>(T::NAME);
         },
+        id_of: |value| value.read_lock::<Held<T>>().map(|held| held.id()),
         verbs: &Verbs::<T>::COMMON,
     }
 }

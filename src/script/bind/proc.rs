@@ -328,10 +328,21 @@ fn inspect(call: &Call<'_>, result: ExecResult) -> Result<serde_json::Value> {
 }
 
 fn show(_: &Call<'_>, result: ExecResult) -> Result<String> {
-    let sizes = format!("{} B out, {} B err", result.0.stdout.len(), result.0.stderr.len());
-    Ok(format!(
-        "ExecResult {} ({sizes}, {:.1} ms)",
-        proc::process::show(&result.0),
-        result.0.wall.as_secs_f64() * 1e3
-    ))
+    Ok(result.line())
+}
+
+impl ExecResult {
+    /// How it ended, as one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let sizes = format!("{} B out, {} B err", self.0.stdout.len(), self.0.stderr.len());
+        let (how, wall) = (proc::process::show(&self.0), self.0.wall.as_secs_f64() * 1e3);
+        format!("ExecResult {how} ({sizes}, {wall:.1} ms)")
+    }
+
+    /// What it wrote: to its standard output, and to its standard error.
+    #[must_use]
+    pub fn output(&self) -> (String, String) {
+        (lossy_text(&self.0.stdout), lossy_text(&self.0.stderr))
+    }
 }

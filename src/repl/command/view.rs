@@ -1,0 +1,91 @@
+//! `:help`, `:page`, `:doctor`: texts to read.
+
+use crate::repl::command::COMMANDS;
+use crate::repl::{Next, Prompt, help as pages, show};
+use crate::script::interactive::{Answer, IT};
+use crate::text::doctor as findings;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::process::{Command, Stdio};
+
+/// Explains a name, or lists the commands.
+pub(super) fn help(prompt: &mut Prompt, words: &str) -> Next {
+    if words.is_empty() {
+        prompt.say(&commands(prompt));
+        return Next::Entry;
+    }
+    let name = words.trim_start_matches(':').trim_end_matches("()");
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name && !words.contains("::")) {
+        prompt.say(&format!(":{} {}\n\n    {}\n", command.name, command.usage, command.about));
+        return Next::Entry;
+    }
+    // The type of a variable is what its name stands for.
+    let of_variable = prompt.script.variable_kind(name);
+    let found =
+        pages::page(of_variable.as_deref().unwrap_or(name), prompt.screen.width, prompt.screen.colour);
+    match found {
+        Ok(page) => prompt.page(&page),
+        Err(unknown) => prompt.refuse(&unknown, "`:help` lists the commands, `cshell doc` the modules"),
+    }
+    Next::Entry
+}
+
+fn commands(prompt: &Prompt) -> String {
+    let mut out = String::from("Code runs as it is typed; the last value is `it`. Commands:\n\n");
+    for command in COMMANDS {
+        let usage = format!(":{} {}", command.name, command.usage);
+        let _ = writeln!(out, "  {:<22} {}", usage.trim_end(), command.about);
+    }
+    let modules: Vec<&str> = crate::script::bind::BINDINGS.iter().map(|binding| binding.name).collect();
+    let _ = writeln!(out, "\nModules: {} (`:help ns`, `:help net::veth`)", modules.join(" "));
+    let _ = writeln!(
+        out,
+        "{}",
+        prompt.screen.dim("Alt-Enter: a new line; Ctrl-R: search; Ctrl-C: stop; Ctrl-D: leave")
+    );
+    out
+}
+
+/// Shows a value whole.
+pub(super) fn page(prompt: &mut Prompt, words: &str) -> Next {
+    if !words.is_empty() {
+        let (answer, made) = prompt.observe(|script| script.run(words));
+        let valued = matches!(answer, Answer::Value(_));
+        let ok = super::explain::went_well(&answer);
+        prompt.log.add(crate::repl::log::Entry { text: words.to_owned(), ok, valued, made, undone: false });
+        if !valued {
+            return prompt.tell(answer);
+        }
+    }
+    let Some(look) = prompt.script.variable(IT) else {
+        prompt.refuse("there is no last value to show", "");
+        return Next::Entry;
+    };
+    let text = show::show(&look, prompt.screen);
+    if !(std::io::stdout().is_terminal() && pager(&text)) {
+        prompt.say(&text);
+    }
+    Next::Entry
+}
+
+/// Shows a text in the user's pager. Whether there is one.
+#[expect(clippy::disallowed_methods, reason = "the user's own pager, on the host and not traced")]
+fn pager(text: &str) -> bool {
+    let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".into());
+    let mut words = pager.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    let mut command = Command::new(program);
+    command.args(words).env("LESS", "FRX").stdin(Stdio::piped());
+    let Ok(mut child) = command.spawn() else { return false };
+    if let Some(mut stdin) = child.stdin.take() {
+        // It may be left before it has read all.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    child.wait().is_ok()
+}
+
+/// Says what this host lets the program do.
+pub(super) fn doctor(prompt: &mut Prompt, _: &str) -> Next {
+    prompt.page(&findings::table(&crate::runtime::doctor::examine()));
+    Next::Entry
+}

@@ -1,0 +1,44 @@
+//! The terminal that a person sits at.
+
+use crate::repl::show::Screen;
+use rustix::stdio::{stdin, stdout};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use std::io::{IsTerminal, Write};
+
+/// The state of the terminal before the prompt: given back at the end, whatever happened to the editor.
+#[derive(Debug)]
+pub(super) struct Saved(Option<Termios>);
+
+impl Saved {
+    /// The state now.
+    pub(super) fn now() -> Self {
+        Self(tcgetattr(stdin()).ok())
+    }
+
+    /// Puts it back: also where an editor was stopped while a line was typed.
+    pub(super) fn restore(&self) {
+        let Some(state) = &self.0 else { return };
+        if tcgetattr(stdin()).is_ok_and(|now| now.local_modes != state.local_modes) {
+            // Pasted text is no longer marked.
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(b"\x1b[?2004l\r\n").and_then(|()| out.flush());
+        }
+        // The terminal may be gone; then there is nothing to restore.
+        let _ = tcsetattr(stdin(), OptionalActions::Drain, state);
+    }
+}
+
+/// The size of the screen, and whether it has colours.
+pub(super) fn screen() -> Screen {
+    let columns = tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let asked = || set("COLUMNS").and_then(|columns| columns.parse().ok());
+    let width = columns.or_else(asked).unwrap_or(80).max(20);
+    Screen { width, colour: std::io::stdout().is_terminal() && set("NO_COLOR").is_none() && can_edit() }
+}
+
+/// Whether the terminal knows a cursor.
+pub(super) fn can_edit() -> bool {
+    let term = std::env::var("TERM").unwrap_or_default();
+    !["", "dumb", "cons25", "emacs"].contains(&term.as_str())
+}

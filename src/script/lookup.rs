@@ -1,0 +1,248 @@
+//! What names there are: for completion and hints. Read from the tables of the natives, the variables and the functions
+//! of an interactive run; nothing is called.
+
+use crate::script::bind::{BINDINGS, handles};
+use crate::script::interactive::Interactive;
+use crate::script::look;
+use crate::script::native::{Form, Native};
+use crate::script::options::Options;
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+use std::any::TypeId;
+use std::collections::BTreeMap;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// A variable.
+    Variable,
+    /// A module.
+    Module,
+    /// A function.
+    Function,
+    /// A method.
+    Method,
+    /// A property, or the key of a map.
+    Property,
+    /// A word of the language.
+    Keyword,
+}
+
+/// A name that fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub text: String,
+    /// What it stands for.
+    pub sort: Sort,
+    /// Its type or signature, for people; may be empty.
+    pub about: String,
+}
+
+impl Name {
+    fn new(text: &str, sort: Sort, about: impl Into<String>) -> Self {
+        Self { text: text.to_owned(), sort, about: about.into() }
+    }
+}
+
+/// The words of the language that begin or join statements.
+const KEYWORDS: &[&str] = &[
+    "break", "catch", "const", "continue", "else", "export", "false", "fn", "for", "if", "import", "in",
+    "let", "loop", "private", "return", "switch", "this", "throw", "true", "try", "until", "while",
+];
+/// Functions that the language itself knows.
+const BUILT_IN: &[&str] = &["print", "debug", "type_of", "eval", "exit"];
+
+/// What is known about the value that a name belongs to.
+enum Known {
+    Value(Dynamic),
+    /// Only its type, by the name that the help has.
+    Type(String),
+}
+
+impl Interactive {
+    /// The names that can begin an expression: those that start with `prefix`.
+    #[must_use]
+    pub fn names(&self, prefix: &str) -> Vec<Name> {
+        let mut names: BTreeMap<String, Name> = BTreeMap::new();
+        let mut add = |name: Name| {
+            names.entry(name.text.clone()).or_insert(name);
+        };
+        for (name, _, value) in self.scope.iter_raw().filter(|(name, ..)| name.starts_with(prefix)) {
+            add(Name::new(name, Sort::Variable, look::type_name(&self.engine, value)));
+        }
+        for function in self.functions().filter(|function| function.name.starts_with(prefix)) {
+            let about = format!("{}({})", function.name, function.params.join(", "));
+            add(Name::new(function.name, Sort::Function, about));
+        }
+        for (module, about) in self.modules() {
+            if module.starts_with(prefix) {
+                add(Name::new(&module, Sort::Module, about));
+            }
+        }
+        let words = KEYWORDS.iter().map(|word| (word, Sort::Keyword));
+        for (word, sort) in words.chain(BUILT_IN.iter().map(|name| (name, Sort::Function))) {
+            if word.starts_with(prefix) {
+                add(Name::new(word, sort, ""));
+            }
+        }
+        names.into_values().collect()
+    }
+
+    /// The modules: those of the natives, and those that were imported. With their summaries.
+    fn modules(&self) -> Vec<(String, String)> {
+        let natives = BINDINGS.iter().map(|binding| {
+            let summary = binding.doc.first().map_or("", |line| line.trim());
+            (binding.name.to_owned(), summary.to_owned())
+        });
+        natives.chain(self.imported().map(|alias| (alias.to_owned(), String::new()))).collect()
+    }
+
+    /// The functions of a module.
+    #[must_use]
+    pub fn of_module(&self, module: &str) -> Vec<Name> {
+        if let Some(binding) = BINDINGS.iter().find(|binding| binding.name == module) {
+            let functions = binding.natives.iter().filter(|native| native.form == Form::Function);
+            let here = functions.filter(|native| native.op.contains("::"));
+            return here.map(|native| Name::new(native.name(), Sort::Function, native.signature())).collect();
+        }
+        let of = |info: rhai::FuncInfo<'_>| {
+            let count = info.metadata.num_params;
+            let about = format!("{}({})", info.metadata.name, vec!["_"; count].join(", "));
+            (info.namespace == module).then(|| Name::new(&info.metadata.name, Sort::Function, about))
+        };
+        self.engine.collect_fn_metadata(None, of, false)
+    }
+
+    /// The methods, properties and keys of what `chain` names: `["box"]`, or `["stats", "memory"]`; with `result_of`,
+    /// of what that call returns.
+    #[must_use]
+    pub fn members(&self, result_of: Option<&str>, chain: &[&str]) -> Vec<Name> {
+        let Some(known) = self.known(result_of, chain) else { return Vec::new() };
+        let mut names = Vec::new();
+        if let Known::Value(value) = &known
+            && let Some(map) = value.read_lock::<Map>()
+        {
+            let about = |value: &Dynamic| look::type_name(&self.engine, value);
+            names.extend(map.iter().map(|(key, value)| Name::new(key, Sort::Property, about(value))));
+        }
+        let kind = self.kind(&known);
+        names.extend(natives_of(&kind).map(|native| {
+            let sort = if native.form == Form::Property { Sort::Property } else { Sort::Method };
+            Name::new(native.name(), sort, native.signature())
+        }));
+        if names.iter().all(|name| name.sort != Sort::Method) {
+            names.extend(self.built_in(&kind));
+        }
+        names.sort_by(|a, b| a.text.cmp(&b.text));
+        names.dedup_by(|a, b| a.text == b.text);
+        names
+    }
+
+    fn kind(&self, known: &Known) -> String {
+        match known {
+            Known::Value(value) => look::type_name(&self.engine, value),
+            Known::Type(kind) => kind.clone(),
+        }
+    }
+
+    fn known(&self, result_of: Option<&str>, chain: &[&str]) -> Option<Known> {
+        let (mut known, rest) = match result_of {
+            Some(call) => (Known::Type((self.native(call)?.returns)()), chain),
+            None => {
+                let (first, rest) = chain.split_first()?;
+                (Known::Value(self.scope.get(first)?.flatten_clone()), rest)
+            }
+        };
+        for name in rest {
+            known = self.member(&known, name)?;
+        }
+        Some(known)
+    }
+
+    fn member(&self, known: &Known, name: &str) -> Option<Known> {
+        if let Known::Value(value) = known
+            && let Some(inner) = value.read_lock::<Map>().and_then(|map| map.get(name).cloned())
+        {
+            return Some(Known::Value(inner));
+        }
+        let native = natives_of(&self.kind(known)).find(|native| native.name() == name)?;
+        Some(Known::Type((native.returns)()))
+    }
+
+    /// The functions of the language for its own types, which can be called as methods.
+    fn built_in(&self, kind: &str) -> Vec<Name> {
+        let first = match kind {
+            "text" | "path" => TypeId::of::<ImmutableString>(),
+            "map" => TypeId::of::<Map>(),
+            "blob" => TypeId::of::<Blob>(),
+            "function" => TypeId::of::<FnPtr>(),
+            list if list.starts_with("list") => TypeId::of::<Array>(),
+            _ => return Vec::new(),
+        };
+        let of = |info: rhai::FuncInfo<'_>| {
+            let fits = info.namespace.is_empty() && info.metadata.param_types.first() == Some(&first);
+            let name = info.metadata.name.as_str();
+            let plain = |name: &str| name.starts_with(char::is_alphabetic) && !name.contains('$');
+            match name.strip_prefix("get$") {
+                Some(name) if fits && plain(name) => Some(Name::new(name, Sort::Property, "")),
+                None if fits && plain(name) && !["print", "debug"].contains(&name) => {
+                    Some(Name::new(name, Sort::Method, ""))
+                }
+                _ => None,
+            }
+        };
+        self.engine.collect_fn_metadata(None, of, true)
+    }
+
+    /// The native that is called: `net::veth`, or `box.exec` by the type of the variable, or `ns::new().exec`.
+    #[must_use]
+    pub fn native(&self, callee: &str) -> Option<&'static Native> {
+        if let Some((owner, method)) = callee.rsplit_once('.') {
+            let (result_of, chain) = match owner.rsplit_once("()") {
+                Some((call, rest)) => (Some(call), rest.trim_start_matches('.')),
+                None => (None, owner),
+            };
+            let chain: Vec<&str> = chain.split('.').filter(|name| !name.is_empty()).collect();
+            let kind = self.kind(&self.known(result_of, &chain)?);
+            return natives_of(&kind).find(|native| native.name() == method);
+        }
+        let (module, name) = callee.split_once("::")?;
+        BINDINGS.iter().find(|binding| binding.name == module)?.function(name)
+    }
+
+    /// The signature of a function of the script.
+    #[must_use]
+    pub fn signature(&self, name: &str) -> Option<String> {
+        let function = self.functions().find(|function| function.name == name)?;
+        Some(format!("{}({})", function.name, function.params.join(", ")))
+    }
+
+    /// The type of a variable, by the name that scripts know.
+    #[must_use]
+    pub fn type_of(&self, variable: &str) -> Option<String> {
+        self.scope.get(variable).map(|value| look::type_name(&self.engine, value))
+    }
+}
+
+/// The methods and properties of a type: of the natives, and those that all handles have.
+fn natives_of(kind: &str) -> impl Iterator<Item = &'static Native> {
+    // What may be missing is of its type or `()`.
+    let kind = kind.trim_end_matches(", or ()").to_owned();
+    let common = handles::KINDS.iter().find(|handle| handle.name == kind).map(|handle| handle.verbs.natives);
+    let common = common
+        .unwrap_or_default()
+        .iter()
+        .filter(|native| native.name().starts_with(char::is_alphabetic) && !native.name().starts_with("to_"));
+    let own = BINDINGS.iter().flat_map(|binding| binding.natives).filter(move |native| {
+        native.form != Form::Function && native.op.split_once('.').is_some_and(|(owner, _)| owner == kind)
+    });
+    own.chain(common)
+}
+
+/// The option map that a call takes as argument `index` (the value of a method not counted), followed into by `keys`.
+#[must_use]
+pub fn options(native: &'static Native, index: usize, keys: &[String]) -> Option<&'static Options> {
+    let skip = usize::from(native.form != Form::Function);
+    let set = native.params.get(index + skip)?.options?;
+    keys.iter().try_fold(set, |set, key| set.key(key)?.keys)
+}
