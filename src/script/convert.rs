@@ -105,6 +105,9 @@ pub trait FromScript: Sized {
     /// The option map it is read from, if it is: for `cshell check` and the help.
     const OPTIONS: Option<&'static Options> = None;
 
+    /// Whether it takes handles, which must be open.
+    const OPEN: bool = false;
+
     /// What a script writes, as errors and the help say it: `a size`.
     fn expected() -> String;
 
@@ -328,6 +331,7 @@ fn no_nul(word: &OsString, at: &At<'_, '_>) -> Result<()> {
 impl<T: FromScript> FromScript for Option<T> {
     const OPTIONAL: bool = true;
     const OPTIONS: Option<&'static Options> = T::OPTIONS;
+    const OPEN: bool = T::OPEN;
 
     fn expected() -> String {
         T::expected()
@@ -368,6 +372,7 @@ impl<T: FromOptions> FromScript for OrEmpty<T> {
 /// A list, or one element in its place when that is not a list itself.
 impl<T: FromScript + ListElement> FromScript for Vec<T> {
     const OPTIONS: Option<&'static Options> = T::OPTIONS;
+    const OPEN: bool = T::OPEN;
 
     fn expected() -> String {
         format!("a list, each {}", T::expected())
@@ -434,6 +439,7 @@ impl<A: FromScript, B: FromScript> FromScript for Either<A, B> {
         (Some(options), _) | (None, Some(options)) => Some(options),
         (None, None) => None,
     };
+    const OPEN: bool = A::OPEN || B::OPEN;
 
     fn expected() -> String {
         format!("{} or {}", A::expected(), B::expected())

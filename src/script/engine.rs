@@ -135,8 +135,8 @@ fn register(engine: &mut Engine, shell: &Rc<Shell>) {
         (kind.set_type)(&mut global);
         kind.verbs.register(None, &mut global, shell);
     }
-    for set_type in handles::VALUES {
-        set_type(&mut global);
+    for value in handles::VALUES {
+        (value.set_type)(&mut global);
     }
     for binding in BINDINGS {
         let mut module = Module::new();

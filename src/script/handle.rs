@@ -19,6 +19,9 @@ use std::rc::Rc;
 pub trait Kind: Handle {
     /// The name of its type in scripts, the same as [`Handle::kind`] returns: `Ns`.
     const NAME: &'static str;
+
+    /// What it is, as one sentence for the help.
+    const DOC: &'static str;
 }
 
 /// A handle as a value of the language.
@@ -128,6 +131,8 @@ impl<T> Deref for Open<T> {
 }
 
 impl<T: Kind> FromScript for Open<T> {
+    const OPEN: bool = true;
+
     fn expected() -> String {
         Held::<T>::expected()
     }

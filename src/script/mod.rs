@@ -6,6 +6,7 @@
 //! * [`interactive`]: a script that grows entry by entry; [`look`]: its values as data.
 //! * [`run`]: compiles and runs; [`report`]: what people are told about an error.
 //! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
+//! * [`help`]: what the doc comments of the natives say, as pages.
 //! * [`native`], [`call`], [`convert`], [`returned`], [`options`], [`handle`], [`error`]: what bindings are written with.
 //!
 //! Nothing here decides what a container is: a binding converts its arguments, calls one function of the
@@ -19,6 +20,7 @@ pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod handle;
+pub mod help;
 pub mod hooks;
 pub mod interactive;
 pub mod look;

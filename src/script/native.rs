@@ -40,8 +40,12 @@ pub struct Param {
     pub name: &'static str,
     /// What a script writes there.
     pub expected: fn() -> String,
+    /// Its documentation, a line an element; a value of a method and an option map may go without.
+    pub doc: &'static [&'static str],
     /// Whether it may be left out.
     pub optional: bool,
+    /// Whether it takes a handle, which must be open.
+    pub open: bool,
     /// The keys it takes, if it is an option map.
     pub options: Option<&'static Options>,
     /// The type by which a method finds it.
@@ -208,7 +212,9 @@ macro_rules! natives {
         $vis:vis const $table:ident = $module:literal;
         $(
             $(#[doc = $doc:literal])*
-            $form:ident $op:literal ( $($param:ident : $ty:ty),* $(,)? ) $(-> $ret:ty)? = $run:path;
+            $form:ident $op:literal (
+                $($(#[doc = $param_doc:literal])* $param:ident : $ty:ty),* $(,)?
+            ) $(-> $ret:ty)? = $run:path;
         )*
     ) => {
         $(#[doc = $module_doc])*
@@ -223,7 +229,9 @@ macro_rules! natives {
                         $crate::script::native::Param {
                             name: stringify!($param),
                             expected: <$ty as $crate::script::convert::FromScript>::expected,
+                            doc: &[$($param_doc),*],
                             optional: <$ty as $crate::script::convert::FromScript>::OPTIONAL,
+                            open: <$ty as $crate::script::convert::FromScript>::OPEN,
                             options: <$ty as $crate::script::convert::FromScript>::OPTIONS,
                             type_id: <$ty as $crate::script::convert::FromScript>::type_id,
                         }

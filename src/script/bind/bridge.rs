@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 impl Kind for Bridge {
     const NAME: &'static str = "Bridge";
+    const DOC: &'static str = "A switch whose ports are links.";
 }
 
 const BRIDGE: Options = Options {

@@ -140,6 +140,8 @@ natives! {
 
 impl Kind for Cgroup {
     const NAME: &'static str = "Cgroup";
+    const DOC: &'static str =
+        "A control group: limits and statistics of the processes in it, on version 1 and 2.";
 }
 
 /// Limits that may be left out.

@@ -26,12 +26,16 @@ use std::rc::Rc;
 
 impl Kind for Overlay {
     const NAME: &'static str = "Overlay";
+    const DOC: &'static str =
+        "A mounted tree of layers with a writable one on top, which can be the root of a process.";
 }
 impl Kind for Mount {
     const NAME: &'static str = "Mount";
+    const DOC: &'static str = "A mount.";
 }
 impl Kind for Dir {
     const NAME: &'static str = "Dir";
+    const DOC: &'static str = "A folder of the script's own, with all that is put in it.";
 }
 
 natives! {

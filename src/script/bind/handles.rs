@@ -29,12 +29,24 @@ pub const KINDS: &[HandleKind] = &[
     kind::<Image>(),
 ];
 
-/// Tells the engine the name of a type that is a value, no handle: `|module| { module.set_custom_type::<Image>("Image"); }`.
-pub type SetType = fn(&mut Module);
+/// A type that is a value, no handle.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueType {
+    /// The name of the type.
+    pub name: &'static str,
+    /// What it is, as one sentence for the help.
+    pub doc: &'static str,
+    /// Tells the engine this name: `|module| { module.set_custom_type::<Image>("Image"); }`.
+    pub set_type: fn(&mut Module),
+}
 
-/// The types that are values. A new one is one line here.
-pub const VALUES: &[SetType] = &[|module| {
-    module.set_custom_type::<super::proc::ExecResult>("ExecResult");
+/// The types that are values. A new one is one entry here.
+pub const VALUES: &[ValueType] = &[ValueType {
+    name: "ExecResult",
+    doc: "How a command ended, with what it wrote and used.",
+    set_type: |module| {
+        module.set_custom_type::<super::proc::ExecResult>("ExecResult");
+    },
 }];
 
 /// A kind of handle, as the engine registers it.
@@ -42,6 +54,8 @@ pub const VALUES: &[SetType] = &[|module| {
 pub struct HandleKind {
     /// The name of the type.
     pub name: &'static str,
+    /// What it is, as one sentence for the help.
+    pub doc: &'static str,
     /// Tells the engine this name.
     pub set_type: fn(&mut Module),
     /// The handle that a value is, if it is of this kind.
@@ -55,6 +69,7 @@ pub struct HandleKind {
 pub const fn kind<T: Kind>() -> HandleKind {
     HandleKind {
         name: T::NAME,
+        doc: T::DOC,
         set_type: |module| {
             module.set_custom_type::<Held<T>>(T::NAME);
         },
@@ -176,6 +191,7 @@ mod tests {
     }
     impl Kind for Lamp {
         const NAME: &'static str = "Lamp";
+        const DOC: &'static str = "A lamp.";
     }
 
     #[derive(Debug)]

@@ -69,6 +69,7 @@ natives! {
 
 impl Kind for Image {
     const NAME: &'static str = "Image";
+    const DOC: &'static str = "An image in the store, under the reference that it was found by.";
 }
 
 const HOST: Options = Options {

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 impl Kind for Veth {
     const NAME: &'static str = "Veth";
+    const DOC: &'static str = "Two connected links, each end in a namespace of its own.";
 }
 
 natives! {
@@ -158,6 +159,8 @@ natives! {
 pub struct NetnsArg(pub Netns);
 
 impl FromScript for NetnsArg {
+    const OPEN: bool = true;
+
     fn expected() -> String {
         Held::<NsSet>::expected()
     }

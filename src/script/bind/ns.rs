@@ -62,6 +62,7 @@ natives! {
 
 impl Kind for NsSet {
     const NAME: &'static str = "Ns";
+    const DOC: &'static str = "A set of namespaces that processes can be started in.";
 }
 
 pub(super) const RANGE: Options = Options {
@@ -93,6 +94,8 @@ pub(super) const USERNS: Key = Key::new(
 pub(super) struct UsernsArg(pub Userns);
 
 impl FromScript for UsernsArg {
+    const OPEN: bool = true;
+
     fn expected() -> String {
         "\"auto\", \"auto:size=N\", \"keep-id\" or \"host\"".into()
     }
@@ -224,6 +227,8 @@ impl FromScript for Propagation {
 pub struct Subject(i32);
 
 impl FromScript for Subject {
+    const OPEN: bool = true;
+
     fn expected() -> String {
         "a process id or a handle of type Ns or Process".into()
     }

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 pub struct PathArg(pub PathBuf);
 
 impl FromScript for PathArg {
+    const OPEN: bool = true;
+
     fn expected() -> String {
         "a path, an Overlay, a Dir or a Mount".into()
     }

@@ -110,6 +110,7 @@ natives! {
 
 impl Kind for Process {
     const NAME: &'static str = "Process";
+    const DOC: &'static str = "A process that was started, with its input and output: it can be waited for, signalled and looked into.";
 }
 
 /// How a command ended, as a value of the language.

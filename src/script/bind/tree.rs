@@ -11,6 +11,7 @@ use crate::script::options::{FromOptions, Options};
 use rhai::Dynamic;
 
 impl FromScript for Root {
+    const OPEN: bool = true;
     const OPTIONS: Option<&'static Options> = Some(<OverlaySpec as FromOptions>::OPTIONS);
 
     fn expected() -> String {
