@@ -466,7 +466,7 @@ fn without_the_privilege_it_says_what_is_missing() {
 #[test]
 fn the_help_explains_it() {
     for (name, expected) in [
-        ("net::bridge", "isolated: bool (default false)"),
+        ("net::bridge", "isolated  bool; default false"),
         ("net::attach", "limit_reached"),
         ("Bridge.host", "host(n) -> text"),
     ] {

@@ -161,7 +161,10 @@ fn a_veth_joins_the_host_and_a_namespace_as_asked() {
         assert_eq!(facts["peer"]["exists"], true);
         assert_eq!(
             veth.line(),
-            format!("v0 (10.9.0.1/24, fd09::1/64) <-> eth0 (10.9.0.2/24, fd09::2/64) in net:[{}]", ns.inode)
+            format!(
+                "Veth v0 (10.9.0.1/24, fd09::1/64) up <-> eth0 (10.9.0.2/24, fd09::2/64) up in net:[{}]",
+                ns.inode
+            )
         );
         closes(&session);
         assert_eq!(names(&ip("-j link")), ["lo"]);

@@ -1,10 +1,10 @@
 //! What a word may become, and what is shown behind the cursor.
 
 use crate::repl::command;
-use crate::repl::help;
 use crate::repl::scan::{self, Context, Frame};
 use crate::runtime::image;
 use crate::runtime::state::StateDirs;
+use crate::script::help;
 use crate::script::interactive::Interactive;
 use crate::script::lookup::{self, Name, Sort};
 use crate::script::native::{Form, Native};

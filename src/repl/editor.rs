@@ -42,6 +42,8 @@ enum Ask {
     Complete(String, usize, mpsc::Sender<(usize, Vec<Pair>)>),
     Hint(String, usize, mpsc::Sender<Option<String>>),
     More(String, mpsc::Sender<bool>),
+    /// The line is there: the thread ends.
+    Done,
 }
 
 /// The editor's side of the questions.
@@ -186,16 +188,15 @@ impl Editor {
         blocked.remove(Signal::SIGWINCH);
         let failed = |errno: nix::Error| Error::io(OP, "cannot block signals", errno.into());
         let before = blocked.thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(failed)?;
-        let wake = self.wake.try_clone();
         let thread = std::thread::Builder::new().name("editor".into()).spawn(move || {
             let result = inner.readline_with_initial(prompt.as_str(), (&initial, ""));
             // The main thread sees that we are done.
             if let Some(helper) = inner.helper() {
+                let _ = helper.ask.send(Ask::Done);
                 let _ = (&helper.wake).write_all(&[0]);
             }
             (inner, result)
         });
-        drop(wake);
         before.thread_set_mask().map_err(failed)?;
         thread.map_err(|error| Error::io(OP, "cannot start a thread", error))
     }
@@ -213,10 +214,10 @@ impl Editor {
             // What is not there is no error of ours.
             let _ = self.wake.read(&mut [0; 64]);
             while let Ok(ask) = self.asks.try_recv() {
-                answer(ask, guide);
-            }
-            if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
-                return Ok(self.join());
+                match ask {
+                    Ask::Done => return Ok(self.join()),
+                    ask => answer(ask, guide),
+                }
             }
             attend_to(shell, guide);
         }
@@ -277,6 +278,7 @@ fn answer(ask: Ask, guide: &dyn Guide) {
         Ask::Complete(line, pos, reply) => reply.send(guide.complete(&line, pos)).is_ok(),
         Ask::Hint(line, pos, reply) => reply.send(guide.hint(&line, pos)).is_ok(),
         Ask::More(text, reply) => reply.send(guide.is_incomplete(&text)).is_ok(),
+        Ask::Done => true,
     };
 }
 

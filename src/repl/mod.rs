@@ -8,7 +8,6 @@
 mod command;
 mod complete;
 mod editor;
-mod help;
 mod highlight;
 mod input;
 mod log;

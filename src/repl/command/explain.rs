@@ -1,8 +1,9 @@
 //! `:trace`, `:explain`, `:time`, `:type`: what an entry did.
 
 use crate::repl::recent::Told;
-use crate::repl::{Next, Prompt, help, scan, show};
+use crate::repl::{Next, Prompt, scan, show};
 use crate::runtime::units::show_duration;
+use crate::script::help;
 use crate::script::interactive::Answer;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -69,14 +70,19 @@ fn explain_step(prompt: &Prompt, step: &Told, out: &mut String) {
     }
     let _ = writeln!(out, "  effect  {}", step.effect);
     let _ = writeln!(out, "  took    {}", show_duration(step.took));
-    let _ = writeln!(out, "  see     {}\n", pages(step).join(", "));
+    for (index, line) in
+        show::wrap(&pages(step).join(", "), screen.width.saturating_sub(10)).iter().enumerate()
+    {
+        let _ = writeln!(out, "  {}  {line}", if index == 0 { "see   " } else { "      " });
+    }
+    out.push('\n');
 }
 
 /// The man pages of a step: of its system calls, and those that the help of its function names.
 fn pages(step: &Told) -> Vec<String> {
     let mut pages: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
-    let calls = step.calls.iter().map(|call| page(call.split('(').next().unwrap_or(call)));
+    let calls = step.calls.iter().filter_map(|call| page(call));
     for page in help::calls_of(&step.op).into_iter().chain(calls) {
         if seen.insert(page.clone()) {
             pages.push(page);
@@ -85,10 +91,10 @@ fn pages(step: &Told) -> Vec<String> {
     pages
 }
 
-/// The man page of a system call: most have one of their own name.
-fn page(call: &str) -> String {
-    let call = call.trim();
-    let name = match call {
+/// The man page of a recorded call: most have one of their own name.
+fn page(call: &str) -> Option<String> {
+    let (name, _) = call.trim().trim_start_matches("[child] ").split_once('(')?;
+    let name = match name {
         "clone3" => "clone",
         "openat" => "open",
         "mkdirat" => "mkdir",
@@ -105,10 +111,10 @@ fn page(call: &str) -> String {
         "rt_sigaction" => "sigaction",
         "fchmodat" => "chmod",
         "fchownat" => "chown",
-        netlink if netlink.starts_with("RTM_") => return "rtnetlink(7)".into(),
+        netlink if netlink.starts_with("RTM_") => return Some("rtnetlink(7)".into()),
         other => other,
     };
-    format!("{name}(2)")
+    Some(format!("{name}(2)"))
 }
 
 /// Runs code and says how long it took.

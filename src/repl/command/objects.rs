@@ -3,6 +3,7 @@
 use crate::repl::{Next, Prompt, show};
 use crate::runtime::session::HandleId;
 use crate::script::look::Look;
+use std::fmt::Write;
 
 /// Lists the living objects.
 pub(super) fn ls(prompt: &mut Prompt, _: &str) -> Next {
@@ -12,21 +13,26 @@ pub(super) fn ls(prompt: &mut Prompt, _: &str) -> Next {
         return Next::Entry;
     }
     let variables = prompt.script.handles();
-    let row = |live: &crate::runtime::session::Live| {
-        let names = variables.iter().filter(|(_, id)| *id == live.id).map(|(name, _)| name.as_str());
-        let text = |text: &str| Look::Text(text.to_owned());
-        let at = live.at.clone().unwrap_or_default();
-        let source = prompt.script.shell().line_at(&at).unwrap_or_default();
-        vec![
-            ("id", text(&format!("#{}", live.id))),
-            ("name", text(&names.collect::<Vec<_>>().join(","))),
-            ("kind", text(live.kind)),
-            ("object", text(live.line.strip_prefix(live.kind).unwrap_or(&live.line).trim_start())),
-            ("made at", text(&format!("{at} {}", source.trim()))),
-        ]
+    let names = |id: HandleId| {
+        let held = variables.iter().filter(|(_, held)| *held == id).map(|(name, _)| name.as_str());
+        held.collect::<Vec<_>>().join(",")
     };
-    let rows: Vec<Vec<(&str, Look)>> = live.iter().map(row).collect();
-    prompt.page(&show::rows(&rows, prompt.screen));
+    let widest = live.iter().map(|live| names(live.id).len()).max().unwrap_or(0).min(20);
+    let number = live.iter().map(|live| live.id.to_string().len()).max().unwrap_or(1) + 1;
+    let screen = prompt.screen;
+    let room = screen.width.saturating_sub(number + widest + 4);
+    let mut out = String::new();
+    for live in &live {
+        let (id, name) = (format!("#{}", live.id), show::fit(&names(live.id), 20));
+        let line = show::fit(&show::printable(&live.line, false), room);
+        let _ = writeln!(out, "{id:<number$}  {}  {line}", screen.style("36", &format!("{name:<widest$}")));
+        if let Some(at) = &live.at {
+            let source = prompt.script.shell().line_at(at).unwrap_or_default();
+            let place = show::fit(&format!("{at}  {}", source.trim()), room);
+            let _ = writeln!(out, "{:<number$}  {:<widest$}  {}", "", "", screen.dim(&place));
+        }
+    }
+    prompt.page(&out);
     Next::Entry
 }
 

@@ -1,7 +1,8 @@
 //! `:help`, `:page`, `:doctor`: texts to read.
 
 use crate::repl::command::COMMANDS;
-use crate::repl::{Next, Prompt, help as pages, show};
+use crate::repl::{Next, Prompt, show};
+use crate::script::help::{self as pages, Style};
 use crate::script::interactive::{Answer, IT};
 use crate::text::doctor as findings;
 use std::fmt::Write as _;
@@ -21,11 +22,13 @@ pub(super) fn help(prompt: &mut Prompt, words: &str) -> Next {
     }
     // The type of a variable is what its name stands for.
     let of_variable = prompt.script.variable_kind(name);
-    let found =
-        pages::page(of_variable.as_deref().unwrap_or(name), prompt.screen.width, prompt.screen.colour);
+    let style = Style { width: prompt.screen.width, colour: prompt.screen.colour };
+    let found = pages::page(of_variable.as_deref().unwrap_or(name), style);
     match found {
         Ok(page) => prompt.page(&page),
-        Err(unknown) => prompt.refuse(&unknown, "`:help` lists the commands, `cshell doc` the modules"),
+        Err(unknown) => {
+            prompt.refuse(&unknown.to_string(), "`:help` lists the commands, `cshell doc` the modules");
+        }
     }
     Next::Entry
 }
@@ -34,15 +37,16 @@ fn commands(prompt: &Prompt) -> String {
     let mut out = String::from("Code runs as it is typed; the last value is `it`. Commands:\n\n");
     for command in COMMANDS {
         let usage = format!(":{} {}", command.name, command.usage);
-        let _ = writeln!(out, "  {:<22} {}", usage.trim_end(), command.about);
+        for (index, line) in
+            show::wrap(command.about, prompt.screen.width.saturating_sub(25)).iter().enumerate()
+        {
+            let _ = writeln!(out, "  {:<22} {line}", if index == 0 { usage.trim_end() } else { "" });
+        }
     }
     let modules: Vec<&str> = crate::script::bind::BINDINGS.iter().map(|binding| binding.name).collect();
-    let _ = writeln!(out, "\nModules: {} (`:help ns`, `:help net::veth`)", modules.join(" "));
-    let _ = writeln!(
-        out,
-        "{}",
-        prompt.screen.dim("Alt-Enter: a new line; Ctrl-R: search; Ctrl-C: stop; Ctrl-D: leave")
-    );
+    let _ = writeln!(out, "\nModules: {}. `:help net`, `:help net::veth` explain them.", modules.join(" "));
+    let keys = "Alt-Enter: a new line. Ctrl-R: search. Ctrl-C: stop. Ctrl-D: leave.";
+    let _ = writeln!(out, "{}", prompt.screen.dim(keys));
     out
 }
 

@@ -206,6 +206,22 @@ fn blob(bytes: &[u8], total: usize) -> String {
     format!("blob of {total} bytes [{}{more}]", shown.join(" "))
 }
 
+/// A text in lines of at most this width, broken at spaces.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A text cut to a width, with a sign that it was.
 pub(super) fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {

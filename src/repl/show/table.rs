@@ -5,12 +5,37 @@ use crate::script::look::Look;
 use unicode_width::UnicodeWidthStr;
 
 /// Keys that say what a row is.
-pub(super) const FIRST: &[&str] =
-    &["id", "n", "name", "reference", "kind", "type", "pid", "command", "inode", "target", "source"];
+pub(super) const FIRST: &[&str] = &[
+    "id",
+    "n",
+    "name",
+    "reference",
+    "kind",
+    "type",
+    "pid",
+    "pids",
+    "command",
+    "inode",
+    "target",
+    "source",
+    "path",
+    "state",
+    "up",
+    "addr",
+    "dst",
+    "via",
+    "dev",
+    "size",
+    "layers",
+    "mtu",
+    "peer",
+    "master",
+    "mac",
+];
 /// Between two columns.
 const GAP: usize = 2;
 /// A column is not made narrower than this.
-const LEAST: usize = 6;
+const LEAST: usize = 9;
 
 struct Column<'a> {
     name: &'a str,
@@ -119,19 +144,19 @@ mod tests {
         let rows = [row("a", 1, "/a/long/path/that/does/not/fit"), row("bb", 2048, "/b")];
         let rows: Vec<&[(String, Look)]> = rows.iter().map(Vec::as_slice).collect();
         let wide = "\
-name  extra  path                            size
-a            /a/long/path/that/does/not/fit    1B
-bb           /b                              2KiB
+name  path                            size  extra
+a     /a/long/path/that/does/not/fit    1B
+bb    /b                              2KiB
 ";
         assert_eq!(table(&rows, FIRST, Screen { width: 60, colour: false }), wide);
         let narrow = "\
-name  extra  path         size
-a            /a/long/pa…    1B
-bb           /b           2KiB
+name  path         size  extra
+a     /a/long/pa…    1B
+bb    /b           2KiB
 ";
         assert_eq!(table(&rows, FIRST, Screen { width: 30, colour: false }), narrow);
-        let tiny = table(&rows, FIRST, Screen { width: 12, colour: false });
-        assert!(tiny.contains("not shown: size, path"), "{tiny}");
-        assert!(tiny.lines().all(|line| line.starts_with("not shown") || line.width() <= 12), "{tiny}");
+        let tiny = table(&rows, FIRST, Screen { width: 16, colour: false });
+        assert!(tiny.contains("not shown: extra, size"), "{tiny}");
+        assert!(tiny.lines().all(|line| line.starts_with("not shown") || line.width() <= 16), "{tiny}");
     }
 }

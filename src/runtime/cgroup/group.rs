@@ -491,17 +491,10 @@ impl Handle for Cgroup {
     }
 
     fn line(&self) -> String {
-        let unlimited = |value: &serde_json::Value| {
-            value.as_str().is_some_and(|text| text.starts_with("max") || text.is_empty())
-                || *value == json!(0)
-                || value.as_u64().is_some_and(|value| value >= version::UNLIMITED)
-        };
-        let limits = self.limits();
-        let quiet = ["cpu.weight", "io.weight", "devices.list"];
-        let set = limits.iter().filter(|(name, value)| !unlimited(value) && !quiet.contains(&name.as_str()));
-        let shown: Vec<String> =
-            set.map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"'))).collect();
-        format!("Cgroup {} [{}]", self.name, shown.join(" "))
+        match self.live_facts().join(", ") {
+            none if none.is_empty() => format!("Cgroup {}", self.name),
+            facts => format!("Cgroup {}: {facts}", self.name),
+        }
     }
 
     fn keep_refusal(&self) -> Option<&'static str> {

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cgroup::dir::Dir;
 use crate::runtime::cgroup::group::Cgroup;
 use crate::runtime::cgroup::version;
+use crate::runtime::units::show_bytes;
 use serde_json::{Map, Value, json};
 use std::rc::Rc;
 
@@ -119,6 +120,40 @@ impl Cgroup {
         })
     }
 
+    /// What it uses of what it may, in words: `memory 1.2MiB of 64MiB`, `pids 3 of 10`, `cpu 50%`.
+    #[must_use]
+    pub fn live_facts(&self) -> Vec<String> {
+        const OWN: &[&str] =
+            &["memory.max", "pids.max", "cpu.max", "cpu.weight", "io.weight", "devices.list"];
+        let limits = self.limits();
+        let limit =
+            |name: &str| limits.get(name).and_then(Value::as_u64).filter(|value| *value < version::UNLIMITED);
+        let mut facts = Vec::new();
+        if let Some(most) = limit("memory.max") {
+            let memory = self.stat("memory", |dir| version::of(dir.version).memory_current(dir));
+            facts.push(format!("memory {} of {}", show_bytes(memory.unwrap_or(0)), show_bytes(most)));
+        }
+        if let Some(most) = limit("pids.max") {
+            let pids = self.stat("pids", |dir| dir.number("pids.current"));
+            facts.push(format!("pids {} of {most}", pids.unwrap_or(0)));
+        }
+        facts.extend(limits.get("cpu.max").and_then(Value::as_str).and_then(quota));
+        let unlimited = |value: &Value| {
+            value.as_str().is_some_and(|text| text.starts_with("max") || text.is_empty())
+                || *value == json!(0)
+                || value.as_u64().is_some_and(|value| value >= version::UNLIMITED)
+        };
+        let others = limits.iter().filter(|(name, value)| !unlimited(value) && !OWN.contains(&name.as_str()));
+        facts.extend(others.map(|(name, value)| match value.as_u64() {
+            Some(bytes) if name.starts_with("memory.") => format!("{name} {}", show_bytes(bytes)),
+            _ => format!("{name} {}", value.to_string().trim_matches('"')),
+        }));
+        if self.is_frozen() {
+            facts.push("frozen".into());
+        }
+        facts
+    }
+
     /// What has happened to the group: how often each event of the memory and pids controllers came, and whether it is
     /// `frozen` and `populated`.
     #[must_use]
@@ -170,6 +205,13 @@ impl Cgroup {
                 .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
         })
     }
+}
+
+/// A quota in words: `50000 100000` is half a processor.
+fn quota(text: &str) -> Option<String> {
+    let (quota, period) = text.split_once(' ')?;
+    let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
+    Some(format!("cpu {}%", (quota / period * 1000.0).round() / 10.0))
 }
 
 /// Says what a kernel without pressure files lacks.

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::net::addr::check_mtu;
-use crate::runtime::net::end::{End, EndFacts, EndSpec, text};
+use crate::runtime::net::end::{End, EndFacts, EndSpec};
 use crate::runtime::net::link::{PRIVILEGE, not_held, refused};
 use crate::runtime::net::netlink::Netlink;
 use crate::runtime::net::subnet::{self, Subnet};
@@ -52,7 +52,11 @@ impl Handle for Bridge {
 
     fn line(&self) -> String {
         let isolated = if self.isolated { ", ports isolated" } else { "" };
-        format!("{}{isolated}", text(&self.facts.link))
+        let ports = match super::ports(self).map_or(0, |ports| ports.len()) {
+            1 => "1 port".to_owned(),
+            count => format!("{count} ports"),
+        };
+        format!("Bridge {}, {ports}{isolated}", self.facts.line(OP))
     }
 
     fn inspect(&self) -> serde_json::Value {

@@ -53,6 +53,14 @@ impl EndFacts {
         })
     }
 
+    /// Live facts in one line: the name, whether it is up, the addresses.
+    pub(super) fn line(&self, op: &'static str) -> String {
+        match self.live(op) {
+            Some(link) => format!("{} {}", text(&link), if link.up { "up" } else { "down" }),
+            None => format!("{} gone", self.link.name),
+        }
+    }
+
     fn live(&self, op: &'static str) -> Option<LinkInfo> {
         let netlink = self.netlink(op).ok()??;
         read(&netlink, self.link.index).ok()

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::net::addr::check_mtu;
-use crate::runtime::net::end::{End, EndFacts, EndSpec, text};
+use crate::runtime::net::end::{End, EndFacts, EndSpec};
 use crate::runtime::net::link::{PRIVILEGE, not_held};
 use crate::runtime::net::netlink::{Netlink, NewEnd};
 use crate::runtime::net::netns::show;
@@ -46,7 +46,7 @@ impl Handle for Veth {
     }
 
     fn line(&self) -> String {
-        format!("{} <-> {} in {}", text(&self.end.link), text(&self.peer.link), show(self.peer.netns))
+        format!("Veth {} <-> {} in {}", self.end.line(OP), self.peer.line(OP), show(self.peer.netns))
     }
 
     fn inspect(&self) -> serde_json::Value {

@@ -304,7 +304,8 @@ impl Handle for NsSet {
 
     fn line(&self) -> String {
         let host = self.hostname.as_ref().map_or_else(String::new, |name| format!(" hostname {name}"));
-        format!("Ns pid {} [{}]{host}", self.pid, self.kinds)
+        let gone = if self.alive("ns").is_err() { ", gone" } else { "" };
+        format!("Ns pid {} [{}]{host}{gone}", self.pid, self.kinds)
     }
 
     fn inspect(&self) -> serde_json::Value {
