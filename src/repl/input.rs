@@ -85,7 +85,7 @@ pub(super) struct Plain {
 impl Plain {
     fn read(&mut self, prompt: &str, shell: &Shell, guide: &dyn Guide) -> Result<Typed> {
         let mut entry = String::new();
-        let ask = std::io::stdin().is_terminal();
+        let ask = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         loop {
             if ask {
                 let dots = " ".repeat(prompt.len().saturating_sub(4)) + "... ";

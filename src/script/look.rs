@@ -4,7 +4,7 @@ use crate::runtime::session::HandleId;
 use crate::script::bind::handles;
 use crate::script::convert::short_type;
 use crate::script::shell::Shell;
-use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map};
 
 /// A value, or the beginning of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,8 +96,11 @@ pub(super) fn type_name(engine: &Engine, value: &Dynamic) -> String {
 }
 
 fn text(engine: &Engine, value: &Dynamic) -> String {
-    if value.is_fnptr() {
-        return value.to_string();
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return match function.fn_name() {
+            closure if closure.starts_with("anon$") => "a closure".into(),
+            name => format!("the function {name}"),
+        };
     }
     let mut copy = value.clone();
     let shown = engine.eval_fn_call::<ImmutableString>("to_string", Some(&mut copy), ());

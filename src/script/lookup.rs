@@ -138,6 +138,12 @@ impl Interactive {
         names
     }
 
+    /// The type of what `chain` names, or of what `result_of` returns, followed into by `chain`.
+    #[must_use]
+    pub fn kind_of(&self, result_of: Option<&str>, chain: &[&str]) -> Option<String> {
+        self.known(result_of, chain).map(|known| self.kind(&known))
+    }
+
     fn kind(&self, known: &Known) -> String {
         match known {
             Known::Value(value) => look::type_name(&self.engine, value),

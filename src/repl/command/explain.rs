@@ -142,21 +142,20 @@ pub(super) fn kind(prompt: &mut Prompt, words: &str) -> Next {
             && pair[1].text(words) == "("
             && pair[0].range.end == pair[1].range.start
     });
-    // The call whose result the whole is: the cursor behind it, as for a method.
+    // What the whole is, as for a method behind it: the result of a call, and properties of that.
     let context = scan::context(&format!("{words}."), words.len() + 1);
-    let outer = context.result_of.as_deref().and_then(|call| prompt.script.native(call));
-    let text = match (outer, prompt.script.native(words)) {
-        (Some(native), _) => match (native.returns)() {
-            nothing if nothing.is_empty() => "() (it returns nothing)".to_owned(),
-            some => some,
-        },
-        (None, Some(native)) => native.signature(),
-        (None, None) if words.is_empty() => {
+    let chain: Vec<&str> = context.chain.split(['.', '?']).filter(|name| !name.is_empty()).collect();
+    let of_call = context.result_of.as_deref().map(|call| prompt.script.kind_of(Some(call), &chain));
+    let text = match (of_call, prompt.script.native(words)) {
+        (Some(Some(nothing)), _) if nothing.is_empty() => "() (it returns nothing)".to_owned(),
+        (Some(Some(kind)), _) => kind,
+        (_, Some(native)) => native.signature(),
+        (_, None) if words.is_empty() => {
             prompt.refuse(":type needs an expression", ":type box.pid");
             return Next::Entry;
         }
-        (None, None) if calls => "what this call returns is known when it runs".to_owned(),
-        (None, None) => match prompt.script.type_of_expression(words) {
+        (_, None) if calls => "what this call returns is known when it runs".to_owned(),
+        (_, None) => match prompt.script.type_of_expression(words) {
             Ok(kind) => kind,
             Err(report) => {
                 prompt.fail(&report);

@@ -44,7 +44,8 @@ fn commands(prompt: &Prompt) -> String {
         }
     }
     let modules: Vec<&str> = crate::script::bind::BINDINGS.iter().map(|binding| binding.name).collect();
-    let _ = writeln!(out, "\nModules: {}. `:help net`, `:help net::veth` explain them.", modules.join(" "));
+    let modules = format!("Modules (`:help net`): {}", modules.join(" "));
+    let _ = writeln!(out, "\n{}", show::wrap(&modules, prompt.screen.width).join("\n"));
     let keys = "Alt-Enter: a new line. Ctrl-R: search. Ctrl-C: stop. Ctrl-D: leave.";
     let _ = writeln!(out, "{}", prompt.screen.dim(keys));
     out
