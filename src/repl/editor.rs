@@ -99,6 +99,10 @@ impl rustyline::hint::Hint for Shown {
 impl Validator for Asker {
     fn validate(&self, ctx: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = ctx.input().to_owned();
+        // Two empty lines end an entry that cannot be ended otherwise: its error is then told.
+        if text.ends_with("\n\n") {
+            return Ok(ValidationResult::Valid(None));
+        }
         let more = self.ask(|reply| Ask::More(text, reply)).unwrap_or(false);
         Ok(if more { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
