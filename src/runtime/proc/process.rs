@@ -308,6 +308,12 @@ impl Process {
         self.course.outcome.borrow().clone()
     }
 
+    /// Whether it has ended, also when nobody has waited for it yet.
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        matches!(nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO), Ok(1))
+    }
+
     /// Waits for something to happen, until `until` at the latest, and deals with it.
     fn turn(&self, session: &Session, until: Option<Instant>) -> Result<Option<Rc<Outcome>>> {
         if let Some(outcome) = self.outcome() {
@@ -561,7 +567,12 @@ impl Handle for Process {
     }
 
     fn line(&self) -> String {
-        let state = self.outcome().map_or_else(|| "running".to_owned(), |outcome| show(&outcome));
+        let state = match self.outcome() {
+            Some(outcome) => show(&outcome),
+            // What it ended with is known once somebody waits for it.
+            None if self.has_ended() => "ended".to_owned(),
+            None => "running".to_owned(),
+        };
         format!("Process {} `{}` {state}", self.pid, self.command)
     }
 
