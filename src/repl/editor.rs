@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::repl::highlight;
-use crate::repl::input::{Guide, Typed, attend_to};
+use crate::repl::input::{Guide, PACE, Typed, attend_to};
 use crate::runtime::attend;
 use crate::runtime::cancel;
 use crate::script::shell::{Out, Shell};
@@ -209,7 +209,7 @@ impl Editor {
     fn serve(&mut self, shell: &Shell, guide: &dyn Guide) -> Result<Option<rustyline::Result<String>>> {
         loop {
             let wait = [PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-            attend::poll(shell.session(), OP, &wait, None)?;
+            attend::idle(shell.session(), OP, &wait, PACE)?;
             match cancel::requested() {
                 Some(signal) if signal == Signal::SIGINT as i32 => cancel::clear(),
                 Some(_) => return Ok(None),

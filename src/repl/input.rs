@@ -10,8 +10,12 @@ use nix::sys::signal::Signal;
 use rustyline::completion::Pair;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 const OP: &str = "prompt";
+
+/// How often events are looked for that the kernel does not tell of: a person waits.
+pub(super) const PACE: Duration = Duration::from_millis(100);
 
 /// What came.
 #[derive(Debug)]
@@ -122,7 +126,7 @@ impl Plain {
                 return Ok(if line.is_empty() { Typed::End } else { Typed::Line(text(&line)) });
             }
             let wait = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-            let ready = attend::poll(shell.session(), OP, &wait, None)?;
+            let ready = attend::idle(shell.session(), OP, &wait, PACE)?;
             match cancel::requested() {
                 Some(signal) if signal == Signal::SIGINT as i32 => {
                     cancel::clear();

@@ -73,8 +73,27 @@ pub fn poll(
     fds: &[PollFd<'_>],
     until: Option<Instant>,
 ) -> Result<Vec<bool>> {
+    poll_at(session, op, fds, until, Duration::ZERO)
+}
+
+/// As [`poll`] without an end, for a program that has nothing to do: what the kernel does not tell of is looked at no more
+/// often than each `pace`.
+///
+/// # Errors
+/// As [`poll`].
+pub fn idle(session: &Session, op: &'static str, fds: &[PollFd<'_>], pace: Duration) -> Result<Vec<bool>> {
+    poll_at(session, op, fds, None, pace)
+}
+
+fn poll_at(
+    session: &Session,
+    op: &'static str,
+    fds: &[PollFd<'_>],
+    until: Option<Instant>,
+    pace: Duration,
+) -> Result<Vec<bool>> {
     let watched = attendant(session)?.map(|attendant| attendant.watched()).unwrap_or_default();
-    let look = watched.look.map(|pause| Instant::now() + pause);
+    let look = watched.look.map(|pause| Instant::now() + pause.max(pace));
     let next = [until, look].into_iter().flatten().min();
     let mut all: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd.as_fd(), fd.events())).collect();
     all.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
