@@ -152,6 +152,9 @@ pub(super) fn plan(args: Vec<OsString>) -> Result<Plan, String> {
     if ask && matches!(program, Some(Program::Stdin)) {
         return Err(usage("a prompt reads the standard input itself: give the script as a file".into()));
     }
+    if cli.private && !ask {
+        return Err(usage("--private is about the history of a prompt, and none is opened: add -i".into()));
+    }
     Ok(match program {
         program if ask => Plan::Prompt { program, args: rest, trace, private: cli.private },
         program => Plan::Run { program: program.unwrap_or(Program::Stdin), args: rest, trace },

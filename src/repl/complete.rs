@@ -217,6 +217,12 @@ pub(super) fn hint(script: &Interactive, line: &str, pos: usize) -> Option<Strin
         return None;
     }
     let frame = context.frames.last()?;
+    if frame.bracket == "(" && context.quote.is_none() && context.word.is_empty() {
+        let params = script.parameters(&frame.callee);
+        if let Some(params) = params.filter(|params| frame.commas < params.len().max(1)) {
+            return Some(format!("{})", params[frame.commas.min(params.len())..].join(", ")));
+        }
+    }
     let (native, index, _) = call(script, &context.frames)?;
     match frame.bracket.as_str() {
         "(" if context.quote.is_none() && context.word.is_empty() => {

@@ -216,11 +216,11 @@ impl Interactive {
         BINDINGS.iter().find(|binding| binding.name == module)?.function(name)
     }
 
-    /// The signature of a function of the script.
+    /// The parameters of a function of the script.
     #[must_use]
-    pub fn signature(&self, name: &str) -> Option<String> {
+    pub fn parameters(&self, name: &str) -> Option<Vec<String>> {
         let function = self.functions().find(|function| function.name == name)?;
-        Some(format!("{}({})", function.name, function.params.join(", ")))
+        Some(function.params.iter().map(|param| (*param).to_owned()).collect())
     }
 
     /// The type of a variable, by the name that scripts know.
