@@ -387,6 +387,35 @@ mod tests {
         assert!(!is_open(&tokens("/* a */")) && !is_open(&tokens("\"a")) && !is_open(&tokens("// a")));
     }
 
+    /// Broken input of every kind: pieces in all orders of three, looked at from every place.
+    #[test]
+    fn no_line_is_too_broken() {
+        let pieces = [
+            "a", "1.", "::", ".", "#{", "}", "(", ")", "\"", "'", "`", "${", "/*", "*/", "//", "\n", "\\",
+            "ä", "🦀", ":", ",", "?[",
+        ];
+        for first in pieces {
+            for second in pieces {
+                for third in pieces {
+                    let line = format!("{first}{second}{third}{first}");
+                    let tokens = tokens(&line);
+                    let mut at = 0;
+                    for token in &tokens {
+                        let in_order = token.range.start >= at;
+                        // The rest of a text that goes on behind code may be empty.
+                        let empty = token.range.is_empty() && !matches!(token.kind, Kind::Text { .. });
+                        assert!(in_order && !empty, "{line:?}: {tokens:?}");
+                        at = token.range.end;
+                    }
+                    for pos in (0..=line.len()).filter(|pos| line.is_char_boundary(*pos)) {
+                        assert!(context(&line, pos).start <= pos, "{line:?} at {pos}");
+                    }
+                    let _ = crate::repl::highlight::line(&line);
+                }
+            }
+        }
+    }
+
     fn at_end(line: &str) -> Context {
         context(line, line.len())
     }
