@@ -5,8 +5,7 @@ use crate::repl::scan::{self, Context, Frame};
 use crate::runtime::image;
 use crate::runtime::state::StateDirs;
 use crate::script::help;
-use crate::script::interactive::Interactive;
-use crate::script::lookup::{self, Name, Sort};
+use crate::script::lookup::{self, Name, Names, Sort};
 use crate::script::native::{Form, Native};
 use rustyline::completion::Pair;
 use std::path::Path;
@@ -28,7 +27,7 @@ const INTERFACES: &[&str] = &["dev", "bridge", "master"];
 const IMAGES: &[&str] = &["reference", "image", "base"];
 
 /// Where the word at `pos` starts, and what it may become.
-pub(super) fn complete(script: &Interactive, dirs: &StateDirs, line: &str, pos: usize) -> (usize, Vec<Pair>) {
+pub(super) fn complete(script: &Names<'_>, dirs: &StateDirs, line: &str, pos: usize) -> (usize, Vec<Pair>) {
     let before = &line[..pos];
     if let Some(words) = before.trim_start().strip_prefix(':') {
         return of_command(script, before, words);
@@ -61,7 +60,7 @@ fn candidate(name: Name, open: bool) -> Pair {
     Pair { display: name.text.clone(), replacement: name.text + end }
 }
 
-fn names(script: &Interactive, context: &Context) -> Vec<Name> {
+fn names(script: &Names<'_>, context: &Context) -> Vec<Name> {
     let word = context.word.as_str();
     let fits = |names: Vec<Name>| names.into_iter().filter(|name| name.text.starts_with(word)).collect();
     if let Some(module) = context.chain.strip_suffix("::") {
@@ -79,14 +78,14 @@ fn names(script: &Interactive, context: &Context) -> Vec<Name> {
 }
 
 /// The call around the cursor: what is called, which argument the cursor is in, and the keys that lead to it there.
-fn call<'a>(script: &Interactive, frames: &'a [Frame]) -> Option<(&'static Native, usize, Vec<&'a str>)> {
+fn call<'a>(script: &Names<'_>, frames: &'a [Frame]) -> Option<(&'static Native, usize, Vec<&'a str>)> {
     let at = frames.iter().rposition(|frame| frame.bracket == "(" && !frame.callee.is_empty())?;
     let native = script.native(&frames[at].callee)?;
     let keys = frames[at + 1..].iter().filter_map(|frame| frame.key.as_deref()).collect();
     Some((native, frames[at].commas, keys))
 }
 
-fn option_keys(script: &Interactive, context: &Context, frame: &Frame) -> Vec<Name> {
+fn option_keys(script: &Names<'_>, context: &Context, frame: &Frame) -> Vec<Name> {
     let Some((native, index, keys)) = call(script, &context.frames) else { return Vec::new() };
     let keys: Vec<String> = keys.into_iter().map(ToOwned::to_owned).collect();
     // A function may take its options in place of an earlier argument.
@@ -105,7 +104,7 @@ fn option_keys(script: &Interactive, context: &Context, frame: &Frame) -> Vec<Na
     .collect()
 }
 
-fn in_text(script: &Interactive, dirs: &StateDirs, context: &Context, quote: char) -> Vec<Pair> {
+fn in_text(script: &Names<'_>, dirs: &StateDirs, context: &Context, quote: char) -> Vec<Pair> {
     let word = context.word.as_str();
     let close = |name: &str| Pair { display: name.to_owned(), replacement: format!("{name}{quote}") };
     let all = |names: Vec<String>| -> Vec<Pair> {
@@ -169,7 +168,7 @@ fn paths(word: &str, quote: char) -> Vec<Pair> {
     found
 }
 
-fn of_command(script: &Interactive, before: &str, words: &str) -> (usize, Vec<Pair>) {
+fn of_command(script: &Names<'_>, before: &str, words: &str) -> (usize, Vec<Pair>) {
     let pair = |text: String, end: &str| Pair { replacement: format!("{text}{end}"), display: text };
     let Some((name, rest)) = words.split_once(char::is_whitespace) else {
         let names =
@@ -202,13 +201,13 @@ fn of_command(script: &Interactive, before: &str, words: &str) -> (usize, Vec<Pa
     }
 }
 
-fn complete_code(script: &Interactive, code: &str) -> (usize, Vec<Pair>) {
+fn complete_code(script: &Names<'_>, code: &str) -> (usize, Vec<Pair>) {
     let context = scan::context(code, code.len());
     (context.start, names(script, &context).into_iter().map(|name| candidate(name, false)).collect())
 }
 
 /// The rest of the signature of the call that is being typed.
-pub(super) fn hint(script: &Interactive, line: &str, pos: usize) -> Option<String> {
+pub(super) fn hint(script: &Names<'_>, line: &str, pos: usize) -> Option<String> {
     if line.trim_start().starts_with(':') {
         return command_hint(line);
     }

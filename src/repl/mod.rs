@@ -267,11 +267,11 @@ fn is_interrupt(signal: i32) -> bool {
 
 impl Guide for Prompt {
     fn complete(&self, line: &str, pos: usize) -> (usize, Vec<Pair>) {
-        complete::complete(&self.script, self.script.shell().session().dirs(), line, pos)
+        complete::complete(&self.script.names(), self.script.shell().session().dirs(), line, pos)
     }
 
     fn hint(&self, line: &str, pos: usize) -> Option<String> {
-        complete::hint(&self.script, line, pos)
+        complete::hint(&self.script.names(), line, pos)
     }
 
     fn is_incomplete(&self, text: &str) -> bool {

@@ -6,10 +6,10 @@
 
 use crate::error::Error;
 use crate::runtime::cancel;
-use crate::runtime::session::HandleId;
 use crate::script::engine;
 use crate::script::error::Place;
 use crate::script::look::{self, Look};
+use crate::script::lookup::Names;
 use crate::script::report::Report;
 use crate::script::shell::Shell;
 use crate::script::source;
@@ -40,19 +40,6 @@ pub enum Answer {
     Stopped(i32),
     /// It called `exit`, or nobody reads the standard output any more.
     Exit(u8),
-}
-
-/// A variable, as listed.
-#[derive(Clone, Debug)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// The name of its type.
-    pub kind: String,
-    /// Whether it is a constant.
-    pub constant: bool,
-    /// Its value.
-    pub look: Look,
 }
 
 /// Which lines of the one source came from where.
@@ -253,64 +240,25 @@ impl Interactive {
         self.shell.hooks().set_engine(&self.engine);
     }
 
-    /// The modules that were imported.
-    pub(super) fn imported(&self) -> impl Iterator<Item = &str> {
-        self.imported.iter().map(String::as_str)
-    }
-
-    /// The functions of the entries.
-    pub(super) fn functions(&self) -> impl Iterator<Item = ScriptFnMetadata<'_>> {
-        self.functions.iter_functions()
-    }
-
     fn look(&self, value: &Dynamic) -> Look {
         look::look(&self.engine, &self.shell, value)
     }
 
-    /// The variables, newest first, each name once.
+    /// The names that entries can use.
     #[must_use]
-    pub fn variables(&self) -> Vec<Variable> {
-        let mut seen = BTreeSet::new();
-        let all: Vec<_> = self.scope.iter().collect();
-        let newest = all.into_iter().rev().filter(|(name, ..)| seen.insert((*name).to_owned()));
-        newest
-            .map(|(name, constant, value)| Variable {
-                name: name.to_owned(),
-                kind: look::type_name(&self.engine, &value),
-                constant,
-                look: self.look(&value),
-            })
-            .collect()
-    }
-
-    /// The value of a variable.
-    #[must_use]
-    pub fn variable(&self, name: &str) -> Option<Look> {
-        self.scope.get(name).map(|value| self.look(value))
-    }
-
-    /// The name of the type of a variable.
-    #[must_use]
-    pub fn variable_kind(&self, name: &str) -> Option<String> {
-        self.scope.get(name).map(|value| look::type_name(&self.engine, value))
-    }
-
-    /// The handle in a variable.
-    #[must_use]
-    pub fn handle(&self, name: &str) -> Option<HandleId> {
-        look::handle(&self.shell, self.scope.get(name)?).map(|(id, _)| id)
-    }
-
-    /// The variables that hold handles of open things, newest first.
-    #[must_use]
-    pub fn handles(&self) -> Vec<(String, HandleId)> {
-        let mut seen = BTreeSet::new();
-        let all: Vec<_> = self.scope.iter_raw().collect();
-        let newest = all.into_iter().rev().filter(|(name, ..)| seen.insert((*name).to_owned()));
-        let held = newest.filter_map(|(name, _, value)| {
-            look::handle(&self.shell, &value.flatten_clone()).map(|(id, _)| (name.to_owned(), id))
-        });
-        held.filter(|(name, id)| name != IT && self.shell.session().is_open(*id)).collect()
+    pub fn names(&self) -> Names<'_> {
+        let functions = self.functions.iter_functions();
+        let owned = |function: ScriptFnMetadata<'_>| {
+            let params = function.params.iter().map(|param| (*param).to_owned()).collect();
+            (function.name.to_owned(), params)
+        };
+        Names {
+            engine: &self.engine,
+            shell: &self.shell,
+            scope: &self.scope,
+            functions: functions.map(owned).collect(),
+            imported: self.imported.iter().cloned().collect(),
+        }
     }
 
     /// The name of the type of an expression that calls nothing.

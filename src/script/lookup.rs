@@ -1,14 +1,16 @@
 //! What names there are: for completion and hints. Read from the tables of the natives, the variables and the functions
 //! of an interactive run; nothing is called.
 
+use crate::runtime::session::HandleId;
 use crate::script::bind::{BINDINGS, handles};
-use crate::script::interactive::Interactive;
-use crate::script::look;
+use crate::script::interactive::IT;
+use crate::script::look::{self, Look};
 use crate::script::native::{Form, Native};
 use crate::script::options::Options;
-use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+use crate::script::shell::Shell;
+use rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map, Scope};
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,19 @@ impl Name {
     }
 }
 
+/// A variable, as listed.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// The name of its type.
+    pub kind: String,
+    /// Whether it is a constant.
+    pub constant: bool,
+    /// Its value.
+    pub look: Look,
+}
+
 /// The words of the language that begin or join statements.
 const KEYWORDS: &[&str] = &[
     "break", "catch", "const", "continue", "else", "export", "false", "fn", "for", "if", "import", "in",
@@ -59,7 +74,24 @@ enum Known {
     Type(String),
 }
 
-impl Interactive {
+/// The names at one place of a run: at the prompt, or where a script has stopped.
+pub struct Names<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) shell: &'a Shell,
+    pub(super) scope: &'a Scope<'a>,
+    /// The functions of the script, with their parameters.
+    pub(super) functions: Vec<(String, Vec<String>)>,
+    /// The modules that were imported.
+    pub(super) imported: Vec<String>,
+}
+
+impl std::fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "names of {} variables", self.scope.len())
+    }
+}
+
+impl Names<'_> {
     /// The names that can begin an expression: those that start with `prefix`.
     #[must_use]
     pub fn names(&self, prefix: &str) -> Vec<Name> {
@@ -68,11 +100,10 @@ impl Interactive {
             names.entry(name.text.clone()).or_insert(name);
         };
         for (name, _, value) in self.scope.iter_raw().filter(|(name, ..)| name.starts_with(prefix)) {
-            add(Name::new(name, Sort::Variable, look::type_name(&self.engine, value)));
+            add(Name::new(name, Sort::Variable, look::type_name(self.engine, value)));
         }
-        for function in self.functions().filter(|function| function.name.starts_with(prefix)) {
-            let about = format!("{}({})", function.name, function.params.join(", "));
-            add(Name::new(function.name, Sort::Function, about));
+        for (name, params) in self.functions.iter().filter(|(name, _)| name.starts_with(prefix)) {
+            add(Name::new(name, Sort::Function, format!("{name}({})", params.join(", "))));
         }
         for (module, about) in self.modules() {
             if module.starts_with(prefix) {
@@ -94,7 +125,7 @@ impl Interactive {
             let summary = binding.doc.first().map_or("", |line| line.trim());
             (binding.name.to_owned(), summary.to_owned())
         });
-        natives.chain(self.imported().map(|alias| (alias.to_owned(), String::new()))).collect()
+        natives.chain(self.imported.iter().map(|alias| (alias.clone(), String::new()))).collect()
     }
 
     /// The functions of a module.
@@ -122,7 +153,7 @@ impl Interactive {
         if let Known::Value(value) = &known
             && let Some(map) = value.read_lock::<Map>()
         {
-            let about = |value: &Dynamic| look::type_name(&self.engine, value);
+            let about = |value: &Dynamic| look::type_name(self.engine, value);
             names.extend(map.iter().map(|(key, value)| Name::new(key, Sort::Property, about(value))));
         }
         let kind = self.kind(&known);
@@ -146,7 +177,7 @@ impl Interactive {
 
     fn kind(&self, known: &Known) -> String {
         match known {
-            Known::Value(value) => look::type_name(&self.engine, value),
+            Known::Value(value) => look::type_name(self.engine, value),
             Known::Type(kind) => kind.clone(),
         }
     }
@@ -218,15 +249,56 @@ impl Interactive {
 
     /// The parameters of a function of the script.
     #[must_use]
-    pub fn parameters(&self, name: &str) -> Option<Vec<String>> {
-        let function = self.functions().find(|function| function.name == name)?;
-        Some(function.params.iter().map(|param| (*param).to_owned()).collect())
+    pub fn parameters(&self, name: &str) -> Option<&[String]> {
+        self.functions.iter().find(|(known, _)| known == name).map(|(_, params)| params.as_slice())
     }
 
     /// The type of a variable, by the name that scripts know.
     #[must_use]
-    pub fn type_of(&self, variable: &str) -> Option<String> {
-        self.scope.get(variable).map(|value| look::type_name(&self.engine, value))
+    pub fn variable_kind(&self, name: &str) -> Option<String> {
+        self.scope.get(name).map(|value| look::type_name(self.engine, value))
+    }
+
+    /// The value of a variable.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<Look> {
+        self.scope.get(name).map(|value| look::look(self.engine, self.shell, value))
+    }
+
+    /// The variables, newest first, each name once.
+    #[must_use]
+    pub fn variables(&self) -> Vec<Variable> {
+        let mut seen = BTreeSet::new();
+        let all: Vec<_> = self.scope.iter_raw().collect();
+        let newest = all.into_iter().rev().filter(|(name, ..)| seen.insert((*name).to_owned()));
+        let variable = |(name, constant, value): (&str, bool, &Dynamic)| {
+            let value = value.flatten_clone();
+            Variable {
+                name: name.to_owned(),
+                kind: look::type_name(self.engine, &value),
+                constant,
+                look: look::look(self.engine, self.shell, &value),
+            }
+        };
+        newest.map(variable).collect()
+    }
+
+    /// The handle in a variable.
+    #[must_use]
+    pub fn handle(&self, name: &str) -> Option<HandleId> {
+        look::handle(self.shell, &self.scope.get(name)?.flatten_clone()).map(|(id, _)| id)
+    }
+
+    /// The variables that hold handles of open things, newest first.
+    #[must_use]
+    pub fn handles(&self) -> Vec<(String, HandleId)> {
+        let mut seen = BTreeSet::new();
+        let all: Vec<_> = self.scope.iter_raw().collect();
+        let newest = all.into_iter().rev().filter(|(name, ..)| seen.insert((*name).to_owned()));
+        let held = newest.filter_map(|(name, _, value)| {
+            look::handle(self.shell, &value.flatten_clone()).map(|(id, _)| (name.to_owned(), id))
+        });
+        held.filter(|(name, id)| name != IT && self.shell.session().is_open(*id)).collect()
     }
 }
 

@@ -145,8 +145,8 @@ pub(super) fn kind(prompt: &mut Prompt, words: &str) -> Next {
     // What the whole is, as for a method behind it: the result of a call, and properties of that.
     let context = scan::context(&format!("{words}."), words.len() + 1);
     let chain: Vec<&str> = context.chain.split(['.', '?']).filter(|name| !name.is_empty()).collect();
-    let of_call = context.result_of.as_deref().map(|call| prompt.script.kind_of(Some(call), &chain));
-    let text = match (of_call, prompt.script.native(words)) {
+    let of_call = context.result_of.as_deref().map(|call| prompt.script.names().kind_of(Some(call), &chain));
+    let text = match (of_call, prompt.script.names().native(words)) {
         (Some(Some(nothing)), _) if nothing.is_empty() => "() (it returns nothing)".to_owned(),
         (Some(Some(kind)), _) => kind,
         (_, Some(native)) => native.signature(),

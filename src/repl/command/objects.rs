@@ -12,7 +12,7 @@ pub(super) fn ls(prompt: &mut Prompt, _: &str) -> Next {
         prompt.say("nothing lives\n");
         return Next::Entry;
     }
-    let variables = prompt.script.handles();
+    let variables = prompt.script.names().handles();
     let names = |id: HandleId| {
         let held = variables.iter().filter(|(_, held)| *held == id).map(|(name, _)| name.as_str());
         held.collect::<Vec<_>>().join(",")
@@ -38,12 +38,12 @@ pub(super) fn ls(prompt: &mut Prompt, _: &str) -> Next {
 
 /// Lists the variables.
 pub(super) fn vars(prompt: &mut Prompt, _: &str) -> Next {
-    let variables = prompt.script.variables();
+    let variables = prompt.script.names().variables();
     if variables.is_empty() {
         prompt.say("there are no variables\n");
         return Next::Entry;
     }
-    let row = |variable: &crate::script::interactive::Variable| {
+    let row = |variable: &crate::script::lookup::Variable| {
         let kind = if variable.constant { format!("const {}", variable.kind) } else { variable.kind.clone() };
         vec![
             ("name", Look::Text(variable.name.clone())),
@@ -58,7 +58,7 @@ pub(super) fn vars(prompt: &mut Prompt, _: &str) -> Next {
 
 /// Takes back what the newest entries made.
 pub(super) fn undo(prompt: &mut Prompt, words: &str) -> Next {
-    if let Some(id) = words.strip_prefix('#').or_else(|| prompt.script.handle(words).map(|_| words)) {
+    if let Some(id) = words.strip_prefix('#').or_else(|| prompt.script.names().handle(words).map(|_| words)) {
         return undo_one(prompt, id);
     }
     let count = match words {
@@ -93,8 +93,11 @@ pub(super) fn undo(prompt: &mut Prompt, words: &str) -> Next {
 fn undo_one(prompt: &mut Prompt, name: &str) -> Next {
     let session = prompt.script.shell().session().clone();
     let by_number = |live: &crate::runtime::session::Live| live.id.to_string() == name;
-    let id =
-        prompt.script.handle(name).or_else(|| session.live().into_iter().find(by_number).map(|live| live.id));
+    let id = prompt
+        .script
+        .names()
+        .handle(name)
+        .or_else(|| session.live().into_iter().find(by_number).map(|live| live.id));
     match id.and_then(|id| Some((id, session.peek_handle(id)?.line()))) {
         Some((id, line)) => {
             prompt.recent.clear();
@@ -126,8 +129,12 @@ pub(super) fn handle(prompt: &Prompt, command: &str, words: &str) -> Option<Hand
     let live = prompt.script.shell().session().live();
     let number = words.trim_start_matches('#');
     let by_number = || live.iter().find(|live| live.id.to_string() == number).map(|live| live.id);
-    let found =
-        prompt.script.handle(words).filter(|id| live.iter().any(|live| live.id == *id)).or_else(by_number);
+    let found = prompt
+        .script
+        .names()
+        .handle(words)
+        .filter(|id| live.iter().any(|live| live.id == *id))
+        .or_else(by_number);
     if found.is_none() {
         let what = match words {
             "" => format!(":{command} needs an object: a variable, or a number that `:ls` shows"),

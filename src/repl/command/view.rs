@@ -21,7 +21,7 @@ pub(super) fn help(prompt: &mut Prompt, words: &str) -> Next {
         return Next::Entry;
     }
     // The type of a variable is what its name stands for.
-    let of_variable = prompt.script.variable_kind(name);
+    let of_variable = prompt.script.names().variable_kind(name);
     let style = Style { width: prompt.screen.width, colour: prompt.screen.colour };
     let found = pages::page(of_variable.as_deref().unwrap_or(name), style);
     match found {
@@ -62,7 +62,7 @@ pub(super) fn page(prompt: &mut Prompt, words: &str) -> Next {
             return prompt.tell(answer);
         }
     }
-    let Some(look) = prompt.script.variable(IT) else {
+    let Some(look) = prompt.script.names().variable(IT) else {
         prompt.refuse("there is no last value to show", "");
         return Next::Entry;
     };
