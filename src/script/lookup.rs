@@ -269,8 +269,8 @@ impl Names<'_> {
     #[must_use]
     pub fn variables(&self) -> Vec<Variable> {
         let mut seen = BTreeSet::new();
-        let all: Vec<_> = self.scope.iter_raw().collect();
-        let newest = all.into_iter().rev().filter(|(name, ..)| seen.insert((*name).to_owned()));
+        // They come newest first.
+        let newest = self.scope.iter_raw().filter(|(name, ..)| seen.insert((*name).to_owned()));
         let variable = |(name, constant, value): (&str, bool, &Dynamic)| {
             let value = value.flatten_clone();
             Variable {
@@ -293,8 +293,8 @@ impl Names<'_> {
     #[must_use]
     pub fn handles(&self) -> Vec<(String, HandleId)> {
         let mut seen = BTreeSet::new();
-        let all: Vec<_> = self.scope.iter_raw().collect();
-        let newest = all.into_iter().rev().filter(|(name, ..)| seen.insert((*name).to_owned()));
+        // They come newest first.
+        let newest = self.scope.iter_raw().filter(|(name, ..)| seen.insert((*name).to_owned()));
         let held = newest.filter_map(|(name, _, value)| {
             look::handle(self.shell, &value.flatten_clone()).map(|(id, _)| (name.to_owned(), id))
         });
