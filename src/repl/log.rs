@@ -5,6 +5,8 @@ use crate::runtime::session::HandleId;
 /// One entry.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// What the user wrote: the text, or the command that ran a file.
+    pub(super) title: String,
     /// Its text.
     pub(super) text: String,
     /// Whether it ran to its end.
@@ -43,6 +45,6 @@ impl Log {
         let entry = self.entries.iter_mut().rev().find(|entry| entry.made.iter().any(|id| is_open(*id)))?;
         let made = std::mem::take(&mut entry.made);
         (entry.ok, entry.undone) = (false, true);
-        Some((entry.text.clone(), made.into_iter().filter(|id| is_open(*id)).collect()))
+        Some((entry.title.clone(), made.into_iter().filter(|id| is_open(*id)).collect()))
     }
 }

@@ -3,10 +3,12 @@
 //!
 //! * [`input`], [`editor`]: where entries come from. [`scan`], [`highlight`], [`complete`]: what helps while typing.
 //! * [`command`]: the commands, which begin with a colon. One file for each group; **a new one is a line of its table.**
+//! * [`desk`]: what is asked and told; [`stop`]: where a script has stopped.
 //! * [`show`]: how values look. [`log`]: what was entered, and what it made. [`recent`]: the steps of the last entry.
 
 mod command;
 mod complete;
+mod desk;
 mod editor;
 mod highlight;
 mod input;
@@ -15,22 +17,26 @@ pub mod recent;
 mod recipe;
 mod scan;
 mod show;
+mod stop;
 mod terminal;
 
 use crate::error::Result;
 use crate::runtime::cancel;
 use crate::runtime::session::HandleId;
+use crate::script::debug::Resume;
 use crate::script::interactive::{Answer, Interactive};
 use crate::script::report::{Report, full_text};
 use crate::script::shell::Shell;
 use crate::text::report;
+use desk::Desk;
 use input::{Guide, Input, Plain, Typed};
 use log::{Entry, Log};
 use recent::{Recent, Told};
 use rustyline::completion::Pair;
 use show::Screen;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -61,6 +67,7 @@ enum Next {
 
 /// See the [module](self).
 struct Prompt {
+    desk: Rc<Desk>,
     script: Interactive,
     recent: Recent,
     screen: Screen,
@@ -75,6 +82,8 @@ struct Prompt {
     initial: String,
     /// Whether each entry's steps are shown.
     tracing: bool,
+    /// The script that was run last.
+    file: Option<String>,
 }
 
 const PROMPT: &str = "cshell> ";
@@ -85,22 +94,13 @@ const PROMPT: &str = "cshell> ";
 /// When the terminal cannot be used.
 pub fn run(shell: &Rc<Shell>, recent: Recent, options: Options) -> Result<Ending> {
     let saved = terminal::Saved::now();
-    let mut prompt = Prompt {
-        script: Interactive::new(shell),
-        recent,
-        screen: terminal::screen(),
-        log: Log::default(),
-        steps: Default::default(),
-        fresh: false,
-        took: Duration::ZERO,
-        initial: String::new(),
-        tracing: false,
-    };
     let person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let mut input = match person && terminal::can_edit() {
-        true => Input::Editor(editor::Editor::new(options.history, prompt.screen.colour)?),
+    let screen = terminal::screen();
+    let input = match person && terminal::can_edit() {
+        true => Input::Editor(editor::Editor::new(options.history, screen.colour)?),
         false => Input::Plain(Plain::default()),
     };
+    let mut prompt = Prompt::new(shell, recent, input, screen);
     if person {
         let version = env!("CARGO_PKG_VERSION");
         prompt.say(&format!("cshell {version}: `:help` explains, Tab completes, Ctrl-D leaves\n"));
@@ -108,20 +108,50 @@ pub fn run(shell: &Rc<Shell>, recent: Recent, options: Options) -> Result<Ending
     if let Some((name, text)) = options.first
         && let Next::End(ending) = prompt.run_file(&name, &text)
     {
+        saved.restore();
         return Ok(prompt.leave(ending, person));
     }
-    let ending = prompt.entries(&mut input);
+    let ending = prompt.entries();
     saved.restore();
     ending.map(|ending| prompt.leave(ending, person))
 }
 
 impl Prompt {
-    fn entries(&mut self, input: &mut Input) -> Result<Ending> {
+    fn new(shell: &Rc<Shell>, recent: Recent, input: Input, screen: Screen) -> Self {
+        let script = Interactive::new(shell);
+        let debug = script.debug().clone();
+        let desk = Rc::new(Desk {
+            shell: shell.clone(),
+            debug: debug.clone(),
+            input: RefCell::new(input),
+            screen: Cell::new(screen),
+            resume: Cell::new(Resume::Next),
+        });
+        debug.set_stopper(desk.clone());
+        Self {
+            desk,
+            script,
+            recent,
+            screen,
+            log: Log::default(),
+            steps: (Vec::new(), 0),
+            fresh: false,
+            took: Duration::ZERO,
+            initial: String::new(),
+            tracing: false,
+            file: None,
+        }
+    }
+
+    fn entries(&mut self) -> Result<Ending> {
         loop {
             self.screen.width = terminal::screen().width;
+            self.desk.screen.set(self.screen);
             let initial = std::mem::take(&mut self.initial);
-            let shell = self.script.shell().clone();
-            let text = match input.read(PROMPT, &initial, &shell, self)? {
+            let desk = self.desk.clone();
+            let prompt = self.prompt();
+            let typed = desk.input.borrow_mut().read(&prompt, &initial, &desk.shell, self);
+            let text = match typed? {
                 Typed::Line(text) => text,
                 Typed::Cancelled => continue,
                 Typed::End => return Ok(Ending::Exit(0)),
@@ -131,6 +161,23 @@ impl Prompt {
                 return Ok(ending);
             }
         }
+    }
+
+    /// What is shown before the cursor: where a script has failed, its place.
+    fn prompt(&self) -> String {
+        let here = self.script.calls().into_iter().find(|(_, _, here)| *here);
+        here.map_or_else(|| PROMPT.to_owned(), |(_, place, _)| format!("{}> ", stop::short(&place)))
+    }
+
+    /// Says in which function a script has failed, and what can be looked at.
+    fn show_fallen(&self) {
+        let Some((name, place, _)) = self.script.calls().into_iter().find(|(_, _, here)| *here) else {
+            return;
+        };
+        let (name, at) = (stop::name_of(&name), stop::named(&place));
+        self.say(&format!("in {name} at {at}: its variables are here (:vars), what was made lives (:ls)\n"));
+        self.say(&self.desk.excerpt(&place, 2));
+        self.say(&self.screen.dim(":where lists the calls, :up and :down choose one, :leave goes back\n"));
     }
 
     /// Runs an entry: a command, or code.
@@ -150,7 +197,14 @@ impl Prompt {
         let (answer, made) = self.observe(|script| script.run(text));
         let valued = matches!(answer, Answer::Value(_));
         let ok = valued || matches!(answer, Answer::Nothing);
-        self.log.add(Entry { text: text.to_owned(), ok, valued, made, undone: false });
+        self.log.add(Entry {
+            title: text.to_owned(),
+            text: text.to_owned(),
+            ok,
+            valued,
+            made,
+            undone: false,
+        });
         self.tell(answer)
     }
 
@@ -158,8 +212,18 @@ impl Prompt {
     fn run_file(&mut self, name: &str, text: &str) -> Next {
         let (answer, made) = self.observe(|script| script.run_file(name, text));
         let ok = matches!(answer, Answer::Value(_) | Answer::Nothing);
-        self.log.add(Entry { text: text.to_owned(), ok, valued: false, made, undone: false });
-        self.tell(answer)
+        self.log.add(Entry {
+            title: format!(":load {name}"),
+            text: text.to_owned(),
+            ok,
+            valued: false,
+            made,
+            undone: false,
+        });
+        self.file = Some(name.to_owned());
+        let next = self.tell(answer);
+        self.show_fallen();
+        next
     }
 
     /// Runs something, and notes its steps, its time and what it made that is still there. What is stopped by Ctrl-C
@@ -215,6 +279,7 @@ impl Prompt {
         match answer {
             Answer::Value(look) => self.page(&show::show(&look, self.screen)),
             Answer::Nothing => {}
+            Answer::Left => self.say("the run was given up; what it made lives\n"),
             Answer::Failed(report) => self.fail(&report),
             Answer::Stopped(signal) if is_interrupt(signal) => self.say("interrupted\n"),
             Answer::Stopped(_) => return Next::End(Ending::Stopped),
@@ -235,29 +300,24 @@ impl Prompt {
         ending
     }
 
-    /// Shows a text; the rest of a long one is only counted.
     fn page(&self, text: &str) {
-        let (shown, more) = show::cut(text, show::LINES);
-        self.say(shown);
-        if more > 0 && std::io::stdout().is_terminal() {
-            self.say(&self.screen.dim(&format!("… {more} more lines: `:page` shows all\n")));
-        } else {
-            self.say(&text[shown.len()..]);
-        }
+        self.desk.page(text);
     }
 
     fn fail(&self, report: &Report) {
-        self.complain(&report::render(report, &|name| self.script.shell().source(name)));
+        self.desk.fail(report);
+    }
+
+    fn refuse(&self, what: &str, hint: &str) {
+        self.desk.refuse(what, hint);
     }
 
     fn say(&self, text: &str) {
-        self.script.shell().write_out(text.as_bytes());
+        self.desk.say(text);
     }
 
     fn complain(&self, text: &str) {
-        // What was said before comes before.
-        let _ = std::io::stdout().flush();
-        self.script.shell().write_err(text.as_bytes());
+        self.desk.complain(text);
     }
 }
 

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn entry(text: &str, ok: bool, valued: bool) -> Entry {
-        Entry { text: text.into(), ok, valued, made: Vec::new(), undone: false }
+        Entry { title: text.into(), text: text.into(), ok, valued, made: Vec::new(), undone: false }
     }
 
     #[test]

@@ -195,6 +195,19 @@ pub(super) fn is_open(tokens: &[Token]) -> bool {
     })
 }
 
+/// Whether a bracket is open at the end.
+pub(super) fn has_open_bracket(line: &str, tokens: &[Token]) -> bool {
+    let depth =
+        tokens.iter().filter(|token| token.kind == Kind::Symbol).fold(0i64, |depth, token| {
+            match token.text(line) {
+                "(" | "[" | "?[" | "{" | "#{" | "${" => depth + 1,
+                ")" | "]" | "}" => depth - 1,
+                _ => depth,
+            }
+        });
+    depth > 0
+}
+
 /// An open bracket around the cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {

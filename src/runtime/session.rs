@@ -159,6 +159,12 @@ impl Session {
         self.at.replace(at);
     }
 
+    /// The script line that asks for the next steps.
+    #[must_use]
+    pub fn at(&self) -> Option<String> {
+        self.at.borrow().clone()
+    }
+
     /// Runs one step.
     ///
     /// # Errors

@@ -3,25 +3,26 @@
 //! Variables, functions and imports of an entry are there for the next; a function may be defined anew. All entries and
 //! all files that were run are one source with one count of lines ([`Lines`]), because functions of many entries
 //! live in one tree, whose source has one name: places are told apart by their lines and named when they are shown.
+//!
+//! [`Lines`]: crate::script::lines::Lines
 
 use crate::error::Error;
 use crate::runtime::cancel;
+use crate::script::debug::{self, Debug, Frame};
 use crate::script::engine;
 use crate::script::error::Place;
+use crate::script::lines::SESSION;
 use crate::script::look::{self, Look};
-use crate::script::lookup::Names;
+use crate::script::lookup::{self, Names};
 use crate::script::report::Report;
 use crate::script::shell::Shell;
 use crate::script::source;
 use rhai::{
-    AST, Dynamic, Engine, EvalAltResult, Expr, ParseErrorType, Position, Scope, ScriptFnMetadata, Stmt,
+    AST, Dynamic, Engine, EvalAltResult, Expr, Module, ParseErrorType, Position, Scope, Shared, Stmt,
 };
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// The name of the source of all entries, inside.
-pub(super) const SESSION: &str = "<session>";
 /// The name of what was typed, in places: `prompt:3`.
 pub const PROMPT: &str = "prompt";
 /// The variable that holds the last value.
@@ -38,61 +39,41 @@ pub enum Answer {
     Failed(Box<Report>),
     /// By this signal.
     Stopped(i32),
+    /// It was given up where it had stopped.
+    Left,
     /// It called `exit`, or nobody reads the standard output any more.
     Exit(u8),
 }
 
-/// Which lines of the one source came from where.
-#[derive(Debug, Default)]
-pub struct Lines {
-    segments: RefCell<Vec<Segment>>,
-}
-
-#[derive(Debug)]
-struct Segment {
-    /// The first line in the one source.
-    first: usize,
+/// The functions in which a file failed, and which of them is looked at.
+struct Fallen {
+    /// Outermost first, without the top of the script.
+    frames: Vec<Frame>,
+    /// The frame whose variables are on the scope, if one is.
+    at: Option<usize>,
+    /// How many variables of the session there are below them.
+    mark: usize,
+    /// How many variables of the frame are on the scope.
     count: usize,
-    name: String,
-    /// The line of `name` that `first` is.
-    line: usize,
-}
-
-impl Lines {
-    /// Adds lines of `name`, the first being `line` there. Returns the first in the one source.
-    fn add(&self, name: &str, line: usize, count: usize) -> usize {
-        let mut segments = self.segments.borrow_mut();
-        let first = segments.last().map_or(1, |last| last.first + last.count);
-        segments.push(Segment { first, count, name: name.to_owned(), line });
-        first
-    }
-
-    /// The place that is meant by one in the one source; others stay.
-    #[must_use]
-    pub fn real(&self, place: Place) -> Place {
-        let (true, Some(line)) = (place.source == SESSION, place.position.line()) else { return place };
-        let segments = self.segments.borrow();
-        // What is wrong at the very end is behind the last line.
-        let Some(segment) = segments.iter().rev().find(|segment| segment.first <= line) else { return place };
-        let real = u16::try_from(line - segment.first + segment.line).unwrap_or(u16::MAX);
-        let column = place.position.position().and_then(|column| u16::try_from(column).ok()).unwrap_or(0);
-        Place { source: segment.name.clone(), position: Position::new(real, column) }
-    }
 }
 
 /// See the [module](self).
 pub struct Interactive {
-    pub(super) shell: Rc<Shell>,
-    pub(super) engine: Rc<Engine>,
+    shell: Rc<Shell>,
+    engine: Rc<Engine>,
+    /// Made for the first run that has to be looked at statement by statement.
+    watched: Option<Rc<Engine>>,
     /// Knows the words and nothing else: for the question whether an entry is whole.
     parser: Engine,
-    pub(super) scope: Scope<'static>,
+    scope: Scope<'static>,
     /// All functions so far.
     functions: AST,
     /// What was typed.
     typed: String,
-    /// The names of the modules that entries imported.
-    imported: BTreeSet<String>,
+    /// The modules that entries imported.
+    imported: BTreeMap<String, Shared<Module>>,
+    debug: Rc<Debug>,
+    fallen: Option<Fallen>,
 }
 
 impl std::fmt::Debug for Interactive {
@@ -110,11 +91,14 @@ impl Interactive {
         Self {
             shell: shell.clone(),
             engine,
+            watched: None,
             parser: engine::parser(),
             scope: Scope::new(),
             functions: AST::empty(),
             typed: String::new(),
-            imported: BTreeSet::new(),
+            imported: BTreeMap::new(),
+            debug: Rc::default(),
+            fallen: None,
         }
     }
 
@@ -122,6 +106,12 @@ impl Interactive {
     #[must_use]
     pub fn shell(&self) -> &Rc<Shell> {
         &self.shell
+    }
+
+    /// Breakpoints and steps.
+    #[must_use]
+    pub fn debug(&self) -> &Rc<Debug> {
+        &self.debug
     }
 
     /// Whether more lines are needed before an entry can run: brackets, texts or comments are open.
@@ -148,68 +138,60 @@ impl Interactive {
         self.run_as(PROMPT, line, entry)
     }
 
-    /// Runs a file as if it had been typed.
+    /// Runs a file as if it had been typed. Where it fails in a function, the variables of that are there ([`Self::calls`]).
     pub fn run_file(&mut self, name: &str, text: &str) -> Answer {
         self.shell.remember(name, text);
+        self.leave_fallen();
+        self.debug.watch();
         self.run_as(name, 1, source::without_shebang(text))
     }
 
     fn run_as(&mut self, name: &str, line: usize, text: &str) -> Answer {
         let first = self.shell.lines().add(name, line, text.lines().count().max(1));
-        let compiled = match self.compile(first, text) {
+        let compiled = match compile(&self.engine, &self.shell, &self.scope, first, text) {
             Ok(ast) => ast,
-            Err(report) => return Answer::Failed(report),
+            Err(report) => {
+                self.debug.end();
+                return Answer::Failed(report);
+            }
         };
         let imports = imports(&compiled);
         let mut whole = self.functions.clone();
         whole.combine(compiled);
         whole.set_source(SESSION);
-        let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole);
+        let engine = if self.debug.is_needed() { self.watched() } else { self.engine.clone() };
+        self.shell.hooks().set_engine(&engine);
+        self.debug.begin(&whole);
+        let result = engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole);
+        drop(engine);
+        self.shell.hooks().set_engine(&self.engine);
         whole.clear_statements();
         self.functions = whole;
         self.shell.session().set_at(None);
         self.adopt(name, &imports);
-        self.answer(result)
+        let (frames, left) = self.debug.end();
+        if left {
+            return Answer::Left;
+        }
+        let answer = answer(&self.engine, &self.shell, &mut self.scope, result);
+        if matches!(answer, Answer::Failed(_)) && !frames.is_empty() {
+            self.fall(frames);
+        }
+        answer
     }
 
-    fn compile(&self, first: usize, text: &str) -> Result<AST, Box<Report>> {
-        let padded = "\n".repeat(first - 1) + text;
-        self.engine.compile_with_scope(&self.scope, padded).map_err(|error| {
-            let mut report = Report::of_parse(&error, SESSION);
-            report.relocate(self.shell.lines());
-            report.into()
-        })
-    }
-
-    fn answer(&mut self, result: Result<Dynamic, Box<EvalAltResult>>) -> Answer {
-        if let Some(code) = self.shell.exit_code() {
-            return Answer::Exit(code);
-        }
-        if self.shell.pipe_closed() {
-            return Answer::Exit(0);
-        }
-        if let Some(signal) = cancel::requested() {
-            return Answer::Stopped(signal);
-        }
-        match result {
-            Ok(value) if value.is_unit() => Answer::Nothing,
-            Ok(value) => {
-                self.set_it(value.clone());
-                Answer::Value(self.look(&value))
+    /// The engine for runs that have to be looked at.
+    fn watched(&mut self) -> Rc<Engine> {
+        let (shell, debug, modules) = (&self.shell, &self.debug, &self.imported);
+        let engine = self.watched.get_or_insert_with(|| {
+            let mut engine = engine::build(shell);
+            debug::register(&mut engine, debug, shell);
+            for (alias, module) in modules {
+                engine.register_static_module(alias, module.clone());
             }
-            Err(error) => {
-                let mut report = Report::of_eval(*error, SESSION);
-                report.relocate(self.shell.lines());
-                Answer::Failed(report.into())
-            }
-        }
-    }
-
-    /// The last value becomes `it`, unless the user made that a constant.
-    fn set_it(&mut self, value: Dynamic) {
-        if self.scope.is_constant(IT) != Some(true) {
-            self.scope.set_value(IT, value);
-        }
+            Rc::new(engine)
+        });
+        engine.clone()
     }
 
     /// The modules imported at the top of an entry are there for the next ones.
@@ -219,45 +201,87 @@ impl Interactive {
             let resolved =
                 self.engine.module_resolver().resolve(&self.engine, Some(name), path, Position::NONE);
             let Ok(module) = resolved else { continue };
-            self.change_engine(|engine| {
-                engine.register_static_module(alias, module);
-            });
-            self.imported.insert(alias.clone());
-        }
-    }
-
-    /// Changes the engine between two entries.
-    pub(super) fn change_engine(&mut self, change: impl FnOnce(&mut Engine)) {
-        let placeholder = Rc::new(Engine::new_raw());
-        // Only hooks know of the engine beside us, and they do not own it.
-        match Rc::try_unwrap(std::mem::replace(&mut self.engine, placeholder)) {
-            Ok(mut engine) => {
-                change(&mut engine);
-                self.engine = Rc::new(engine);
+            self.imported.insert(alias.clone(), module.clone());
+            let placeholder = Rc::new(Engine::new_raw());
+            // Only hooks know of the engine beside us, and they do not own it.
+            match Rc::try_unwrap(std::mem::replace(&mut self.engine, placeholder)) {
+                Ok(mut engine) => {
+                    engine.register_static_module(alias, module);
+                    self.engine = Rc::new(engine);
+                }
+                Err(shared) => self.engine = shared,
             }
-            Err(shared) => self.engine = shared,
+            // Made anew when it is needed.
+            self.watched = None;
+            self.shell.hooks().set_engine(&self.engine);
         }
-        self.shell.hooks().set_engine(&self.engine);
     }
 
-    fn look(&self, value: &Dynamic) -> Look {
-        look::look(&self.engine, &self.shell, value)
+    /// The variables of the innermost function in which a file failed are there from now on.
+    fn fall(&mut self, frames: Vec<Frame>) {
+        let mark = self.scope.len();
+        let last = frames.len().checked_sub(1);
+        self.fallen = Some(Fallen { frames, at: None, mark, count: 0 });
+        self.look_at(last);
+    }
+
+    /// Puts the variables of one frame on the scope, in place of those of another.
+    fn look_at(&mut self, at: Option<usize>) {
+        let Some(fallen) = &mut self.fallen else { return };
+        // What was declared since the frame was chosen stays.
+        let newer: Vec<_> = self.scope.iter_raw().map(owned).take(self.scope.len() - fallen.mark).collect();
+        let newer = &newer[..newer.len() - fallen.count];
+        self.scope.rewind(fallen.mark);
+        let variables = at.and_then(|at| fallen.frames.get(at)).map(|frame| frame.variables.as_slice());
+        let variables = variables.unwrap_or_default();
+        for (name, constant, value) in variables.iter().chain(newer.iter().rev()) {
+            match constant {
+                true => self.scope.push_constant_dynamic(name.clone(), value.clone()),
+                false => self.scope.push_dynamic(name.clone(), value.clone()),
+            };
+        }
+        (fallen.at, fallen.count) = (at, variables.len());
+    }
+
+    /// Looks at the function that called the one that is looked at (`out`), or at the one it had called. Whether there is
+    /// one.
+    pub fn move_frame(&mut self, out: bool) -> bool {
+        let Some(Fallen { frames, at, .. }) = &self.fallen else { return false };
+        let next = match (at, out) {
+            (Some(at), true) => at.checked_sub(1),
+            (Some(at), false) => Some(at + 1).filter(|next| *next < frames.len()),
+            (None, _) => None,
+        };
+        if next.is_some() {
+            self.look_at(next);
+        }
+        next.is_some()
+    }
+
+    /// Goes back from the functions in which a file failed. Whether there were any.
+    pub fn leave_fallen(&mut self) -> bool {
+        self.look_at(None);
+        self.fallen.take().is_some()
+    }
+
+    /// The functions in which a file failed, innermost first: names, places, and which one is looked at.
+    #[must_use]
+    pub fn calls(&self) -> Vec<(String, Place, bool)> {
+        let Some(Fallen { frames, at, .. }) = &self.fallen else { return Vec::new() };
+        let call =
+            |(index, frame): (usize, &Frame)| (frame.name.clone(), frame.place.clone(), Some(index) == *at);
+        frames.iter().enumerate().rev().map(call).collect()
     }
 
     /// The names that entries can use.
     #[must_use]
     pub fn names(&self) -> Names<'_> {
-        let functions = self.functions.iter_functions();
-        let owned = |function: ScriptFnMetadata<'_>| {
-            let params = function.params.iter().map(|param| (*param).to_owned()).collect();
-            (function.name.to_owned(), params)
-        };
         Names {
             engine: &self.engine,
             shell: &self.shell,
             scope: &self.scope,
-            functions: functions.map(owned).collect(),
-            imported: self.imported.iter().cloned().collect(),
+            functions: lookup::functions(&self.functions),
+            imported: self.imported.keys().cloned().collect(),
         }
     }
 
@@ -312,6 +336,80 @@ impl Interactive {
     #[must_use]
     pub fn report(error: &Error) -> Box<Report> {
         Report::of_error(error).into()
+    }
+}
+
+fn owned((name, constant, value): (&str, bool, &Dynamic)) -> (String, bool, Dynamic) {
+    (name.to_owned(), constant, value.clone())
+}
+
+/// Compiles text whose first line is `first` of the one source.
+fn compile(
+    engine: &Engine,
+    shell: &Shell,
+    scope: &Scope<'_>,
+    first: usize,
+    text: &str,
+) -> Result<AST, Box<Report>> {
+    let padded = "\n".repeat(first - 1) + text;
+    engine.compile_with_scope(scope, padded).map_err(|error| {
+        let mut report = Report::of_parse(&error, SESSION);
+        report.relocate(shell.lines());
+        report.into()
+    })
+}
+
+/// Runs text with the variables of a place where a script has stopped.
+pub(super) fn evaluate(
+    engine: &Engine,
+    shell: &Shell,
+    scope: &mut Scope<'_>,
+    functions: &AST,
+    text: &str,
+) -> Answer {
+    const STOP: &str = "stop";
+    shell.remember(STOP, text);
+    let first = shell.lines().add(STOP, 1, text.lines().count().max(1));
+    let mut whole = functions.clone();
+    match compile(engine, shell, scope, first, text) {
+        Ok(compiled) => whole.combine(compiled),
+        Err(report) => return Answer::Failed(report),
+    };
+    whole.set_source(SESSION);
+    let result = engine.eval_ast_with_scope::<Dynamic>(scope, &whole);
+    answer(engine, shell, scope, result)
+}
+
+/// How a run ended.
+fn answer(
+    engine: &Engine,
+    shell: &Shell,
+    scope: &mut Scope<'_>,
+    result: Result<Dynamic, Box<EvalAltResult>>,
+) -> Answer {
+    if let Some(code) = shell.exit_code() {
+        return Answer::Exit(code);
+    }
+    if shell.pipe_closed() {
+        return Answer::Exit(0);
+    }
+    if let Some(signal) = cancel::requested() {
+        return Answer::Stopped(signal);
+    }
+    match result {
+        Ok(value) if value.is_unit() => Answer::Nothing,
+        Ok(value) => {
+            // Unless the user made that a constant.
+            if scope.is_constant(IT) != Some(true) {
+                scope.set_value(IT, value.clone());
+            }
+            Answer::Value(look::look(engine, shell, &value))
+        }
+        Err(error) => {
+            let mut report = Report::of_eval(*error, SESSION);
+            report.relocate(shell.lines());
+            Answer::Failed(report.into())
+        }
     }
 }
 

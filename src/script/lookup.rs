@@ -8,7 +8,7 @@ use crate::script::look::{self, Look};
 use crate::script::native::{Form, Native};
 use crate::script::options::Options;
 use crate::script::shell::Shell;
-use rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map, Scope};
+use rhai::{AST, Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map, Scope};
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -300,6 +300,15 @@ impl Names<'_> {
         });
         held.filter(|(name, id)| name != IT && self.shell.session().is_open(*id)).collect()
     }
+}
+
+/// The functions of a script, with their parameters.
+pub(super) fn functions(ast: &AST) -> Vec<(String, Vec<String>)> {
+    let owned = |function: rhai::ScriptFnMetadata<'_>| {
+        let params = function.params.iter().map(|param| (*param).to_owned()).collect();
+        (function.name.to_owned(), params)
+    };
+    ast.iter_functions().map(owned).filter(|(name, _)| !name.starts_with("anon$")).collect()
 }
 
 /// The methods and properties of a type: of the natives, and those that all handles have.

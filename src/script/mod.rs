@@ -3,7 +3,7 @@
 //! * [`engine`]: builds the interpreter, every limit explicit.
 //! * [`source`], [`resolver`]: the texts of scripts and of what they import.
 //! * [`shell`]: what one run of a script shares: the session, the arguments, the sources.
-//! * [`interactive`]: a script that grows entry by entry; [`look`]: its values as data.
+//! * [`interactive`]: a script that grows entry by entry; [`look`]: its values as data; [`debug`]: stops in it.
 //! * [`run`]: compiles and runs; [`report`]: what people are told about an error.
 //! * [`bind`]: the native functions, one file for each module. **Start reading there to add one.**
 //! * [`help`]: what the doc comments of the natives say, as pages.
@@ -17,12 +17,14 @@ pub mod call;
 mod catch;
 pub mod check;
 pub mod convert;
+pub mod debug;
 pub mod engine;
 pub mod error;
 pub mod handle;
 pub mod help;
 pub mod hooks;
 pub mod interactive;
+pub mod lines;
 pub mod look;
 pub mod lookup;
 pub mod native;

@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::script::bind;
 use crate::script::error::{Place, ScriptError};
-use crate::script::interactive::Lines;
+use crate::script::lines::Lines;
 use crate::script::native::Native;
 use crate::script::options::nearest;
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};

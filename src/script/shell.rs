@@ -2,7 +2,7 @@
 
 use crate::runtime::session::Session;
 use crate::script::hooks::Hooks;
-use crate::script::interactive::Lines;
+use crate::script::lines::Lines;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,8 +1,9 @@
 //! The text of scripts, and from text to what the engine runs.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::script::engine;
 use crate::script::shell::Shell;
-use rhai::{AST, Engine, ParseError};
+use rhai::{AST, ASTNode, Engine, ParseError, Stmt};
 use std::path::Path;
 
 const OP: &str = "script";
@@ -39,6 +40,24 @@ pub fn compile(engine: &Engine, shell: &Shell, name: &str, text: &str) -> Result
     let mut ast = engine.compile(without_shebang(text))?;
     ast.set_source(name);
     Ok(ast)
+}
+
+/// The lines at which statements of a script begin, in order.
+///
+/// # Errors
+/// When it does not parse.
+pub fn statement_lines(text: &str) -> Result<Vec<usize>, ParseError> {
+    let ast = engine::parser().compile(without_shebang(text))?;
+    let mut lines = std::collections::BTreeSet::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(statement)) = path.last()
+            && !matches!(statement, Stmt::Noop(_) | Stmt::Block(..))
+        {
+            lines.extend(statement.position().line());
+        }
+        true
+    });
+    Ok(lines.into_iter().collect())
 }
 
 /// The text with a `#!` line blanked, so that all positions stay.

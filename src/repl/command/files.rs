@@ -109,7 +109,7 @@ pub(super) fn history(prompt: &mut Prompt, words: &str) -> Next {
         .iter()
         .map(|entry| {
             let mark = if entry.ok { " " } else { "!" };
-            format!("{mark} {}\n", entry.text.trim_end().replace('\n', "\n  "))
+            format!("{mark} {}\n", entry.title.trim_end().replace('\n', "\n  "))
         })
         .collect();
     prompt.page(&text);

@@ -2,8 +2,9 @@
 
 mod explain;
 mod files;
-mod objects;
-mod view;
+pub(super) mod objects;
+pub(super) mod stops;
+pub(super) mod view;
 
 use crate::repl::{Ending, Next, Prompt};
 use crate::script::options::did_you_mean;
@@ -105,6 +106,39 @@ pub(super) const COMMANDS: &[Command] = &[
         files::edit,
     ),
     command("history", "[N]", Takes::Words, "Lists the entries of this session.", files::history),
+    command(
+        "break",
+        "[PLACE]",
+        Takes::Topic,
+        "Stops scripts before a call or at FILE:LINE; lists the places.",
+        stops::command,
+    ),
+    command("clear", "NUMBER", Takes::Words, "Removes a breakpoint.", stops::clear_command),
+    command("step", "FILE", Takes::File, "Runs a script and stops at its first statement.", stops::step),
+    command("next", "", Takes::Words, "At a stop: runs to the next statement.", stops::nothing_stopped),
+    command(
+        "continue",
+        "",
+        Takes::Words,
+        "At a stop: runs on. Where a script has failed: as :leave.",
+        stops::go_on,
+    ),
+    command("where", "", Takes::Words, "Where a script has failed: lists the calls.", stops::calls),
+    command("up", "", Takes::Words, "Where a script has failed: looks at the calling function.", stops::up),
+    command(
+        "down",
+        "",
+        Takes::Words,
+        "Where a script has failed: looks at the called function.",
+        stops::down,
+    ),
+    command(
+        "leave",
+        "",
+        Takes::Words,
+        "Goes back to the session from where a script has failed.",
+        stops::go_on,
+    ),
     command("doctor", "", Takes::Words, "Says what this host lets the program do.", view::doctor),
     command("quit", "", Takes::Words, "Leaves; what was made is removed.", quit),
 ];
@@ -129,14 +163,5 @@ pub(super) fn run(prompt: &mut Prompt, words: &str) -> Next {
             prompt.refuse(&format!("there is no command `:{name}`{near}"), "`:help` lists the commands");
             Next::Entry
         }
-    }
-}
-
-impl Prompt {
-    /// Says that a command cannot be done as it was written.
-    fn refuse(&self, what: &str, hint: &str) {
-        let mut report = crate::script::report::Report::plain(what, 2);
-        report.hint = (!hint.is_empty()).then(|| hint.to_owned());
-        self.fail(&report);
     }
 }

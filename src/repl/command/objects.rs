@@ -1,25 +1,33 @@
 //! `:ls`, `:vars`, `:undo`, `:keep`: what lives.
 
+use crate::repl::show::Screen;
 use crate::repl::{Next, Prompt, show};
 use crate::runtime::session::HandleId;
 use crate::script::look::Look;
+use crate::script::lookup::{Names, Variable};
+use crate::script::shell::Shell;
 use std::fmt::Write;
 
 /// Lists the living objects.
 pub(super) fn ls(prompt: &mut Prompt, _: &str) -> Next {
-    let live = prompt.script.shell().session().live();
+    let shell = prompt.script.shell().clone();
+    prompt.page(&living(&shell, &prompt.script.names(), prompt.screen));
+    Next::Entry
+}
+
+/// The living objects, newest first, with the lines that made them.
+pub(in crate::repl) fn living(shell: &Shell, known: &Names<'_>, screen: Screen) -> String {
+    let live = shell.session().live();
     if live.is_empty() {
-        prompt.say("nothing lives\n");
-        return Next::Entry;
+        return "nothing lives\n".to_owned();
     }
-    let variables = prompt.script.names().handles();
+    let variables = known.handles();
     let names = |id: HandleId| {
         let held = variables.iter().filter(|(_, held)| *held == id).map(|(name, _)| name.as_str());
         held.collect::<Vec<_>>().join(",")
     };
     let widest = live.iter().map(|live| names(live.id).len()).max().unwrap_or(0).min(20);
     let number = live.iter().map(|live| live.id.to_string().len()).max().unwrap_or(1) + 1;
-    let screen = prompt.screen;
     let room = screen.width.saturating_sub(number + widest + 4);
     let mut out = String::new();
     for live in &live {
@@ -27,23 +35,26 @@ pub(super) fn ls(prompt: &mut Prompt, _: &str) -> Next {
         let line = show::fit(&show::printable(&live.line, false), room);
         let _ = writeln!(out, "{id:<number$}  {}  {line}", screen.style("36", &format!("{name:<widest$}")));
         if let Some(at) = &live.at {
-            let source = prompt.script.shell().line_at(at).unwrap_or_default();
+            let source = shell.line_at(at).unwrap_or_default();
             let place = show::fit(&format!("{at}  {}", source.trim()), room);
             let _ = writeln!(out, "{:<number$}  {:<widest$}  {}", "", "", screen.dim(&place));
         }
     }
-    prompt.page(&out);
-    Next::Entry
+    out
 }
 
 /// Lists the variables.
 pub(super) fn vars(prompt: &mut Prompt, _: &str) -> Next {
-    let variables = prompt.script.names().variables();
+    prompt.page(&variables(&prompt.script.names().variables(), prompt.screen));
+    Next::Entry
+}
+
+/// The variables as a table.
+pub(in crate::repl) fn variables(variables: &[Variable], screen: Screen) -> String {
     if variables.is_empty() {
-        prompt.say("there are no variables\n");
-        return Next::Entry;
+        return "there are no variables\n".to_owned();
     }
-    let row = |variable: &crate::script::lookup::Variable| {
+    let row = |variable: &Variable| {
         let kind = if variable.constant { format!("const {}", variable.kind) } else { variable.kind.clone() };
         vec![
             ("name", Look::Text(variable.name.clone())),
@@ -52,8 +63,7 @@ pub(super) fn vars(prompt: &mut Prompt, _: &str) -> Next {
         ]
     };
     let rows: Vec<Vec<(&str, Look)>> = variables.iter().map(row).collect();
-    prompt.page(&show::rows(&rows, prompt.screen));
-    Next::Entry
+    show::rows(&rows, screen)
 }
 
 /// Takes back what the newest entries made.

@@ -1,9 +1,11 @@
 //! `:help`, `:page`, `:doctor`: texts to read.
 
 use crate::repl::command::COMMANDS;
+use crate::repl::desk::Desk;
 use crate::repl::{Next, Prompt, show};
 use crate::script::help::{self as pages, Style};
 use crate::script::interactive::{Answer, IT};
+use crate::script::lookup::Names;
 use crate::text::doctor as findings;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -20,17 +22,21 @@ pub(super) fn help(prompt: &mut Prompt, words: &str) -> Next {
         prompt.say(&format!(":{} {}\n\n    {}\n", command.name, command.usage, command.about));
         return Next::Entry;
     }
-    // The type of a variable is what its name stands for.
-    let of_variable = prompt.script.names().variable_kind(name);
-    let style = Style { width: prompt.screen.width, colour: prompt.screen.colour };
-    let found = pages::page(of_variable.as_deref().unwrap_or(name), style);
-    match found {
-        Ok(page) => prompt.page(&page),
+    topic(&prompt.desk, &prompt.script.names(), name);
+    Next::Entry
+}
+
+/// Explains a name; for a variable, its type.
+pub(in crate::repl) fn topic(desk: &Desk, names: &Names<'_>, name: &str) {
+    let of_variable = names.variable_kind(name);
+    let screen = desk.screen.get();
+    let style = Style { width: screen.width, colour: screen.colour };
+    match pages::page(of_variable.as_deref().unwrap_or(name), style) {
+        Ok(page) => desk.page(&page),
         Err(unknown) => {
-            prompt.refuse(&unknown.to_string(), "`:help` lists the commands, `cshell doc` the modules");
+            desk.refuse(&unknown.to_string(), "`:help` lists the commands, `cshell doc` the modules");
         }
     }
-    Next::Entry
 }
 
 fn commands(prompt: &Prompt) -> String {
@@ -57,7 +63,14 @@ pub(super) fn page(prompt: &mut Prompt, words: &str) -> Next {
         let (answer, made) = prompt.observe(|script| script.run(words));
         let valued = matches!(answer, Answer::Value(_));
         let ok = super::explain::went_well(&answer);
-        prompt.log.add(crate::repl::log::Entry { text: words.to_owned(), ok, valued, made, undone: false });
+        prompt.log.add(crate::repl::log::Entry {
+            title: words.to_owned(),
+            text: words.to_owned(),
+            ok,
+            valued,
+            made,
+            undone: false,
+        });
         if !valued {
             return prompt.tell(answer);
         }
