@@ -1,6 +1,8 @@
 //! Terminals: pairs of them, raw mode, window size.
 
-use crate::sys::{Result, call};
+use crate::sys::{Outcome, Result, call};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -64,5 +66,61 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // The terminal may be gone; then there is nothing to restore.
         let _ = rustix::termios::tcsetattr(self.fd, OptionalActions::Drain, &self.before);
+    }
+}
+
+impl Outcome for SigSet {
+    fn show(&self) -> String {
+        "0".into()
+    }
+}
+
+impl Outcome for SignalFd {
+    fn show(&self) -> String {
+        self.as_fd().as_raw_fd().to_string()
+    }
+}
+
+/// Tells of a new size of our terminal (SIGWINCH), by a descriptor, until dropped.
+#[derive(Debug)]
+pub struct Resizes {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Resizes {
+    /// Blocks the signal for this thread: from now on the descriptor tells of it.
+    ///
+    /// # Errors
+    /// The failed `rt_sigprocmask` or `signalfd4`.
+    pub fn watch() -> Result<Self> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGWINCH);
+        let before = call(
+            "rt_sigprocmask",
+            || "SIG_BLOCK, [WINCH]".into(),
+            || set.thread_swap_mask(SigmaskHow::SIG_BLOCK),
+        )?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = call("signalfd4", || "-1, [WINCH], …".into(), || SignalFd::with_flags(&set, flags))?;
+        Ok(Self { fd, before })
+    }
+
+    /// Whether the size has changed since the last question.
+    pub fn came(&self) -> bool {
+        matches!(self.fd.read_signal(), Ok(Some(_)))
+    }
+}
+
+impl AsFd for Resizes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Resizes {
+    fn drop(&mut self) {
+        // The mask was valid before.
+        let _ = self.before.thread_set_mask();
     }
 }

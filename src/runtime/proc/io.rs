@@ -59,6 +59,8 @@ pub struct Streams {
     stderr: Option<OwnedFd>,
     forward: bool,
     raw: Option<tty::Raw>,
+    /// Tells when our own terminal has a new size.
+    resizes: Option<tty::Resizes>,
     relays: bool,
     tty: bool,
     /// Where a terminal will come from.
@@ -153,14 +155,33 @@ impl Streams {
         Ok(())
     }
 
+    /// The process has started on a terminal that stands for ours: new sizes are passed on from now on.
+    fn follow_size(&mut self, op: &'static str) -> Result<()> {
+        if self.tty && self.forward && self.raw.is_some() {
+            self.resizes = Some(tty::Resizes::watch().context(op, "cannot watch the size of the terminal")?);
+            // It may have changed since.
+            self.copy_size();
+        }
+        Ok(())
+    }
+
+    fn copy_size(&self) {
+        if let Some(controller) = &self.stdout {
+            // A terminal that is gone has no size.
+            let _ = tty::copy_size(rustix::stdio::stdin(), controller);
+        }
+    }
+
     /// Takes the terminal that the process has made in its root, if it has made one.
     ///
     /// # Errors
     /// When it has sent none.
     pub fn settle(&mut self, op: &'static str) -> Result<()> {
-        let Some(socket) = self.awaited.take() else { return Ok(()) };
-        let controller = passing::take(socket).context(op, "cannot take the terminal of the process")?;
-        self.run_on(op, controller)
+        if let Some(socket) = self.awaited.take() {
+            let controller = passing::take(socket).context(op, "cannot take the terminal of the process")?;
+            self.run_on(op, controller)?;
+        }
+        self.follow_size(op)
     }
 
     /// Adds bytes to what the process is to read.
@@ -209,6 +230,9 @@ impl Streams {
         if self.may_relay() {
             fds.push(PollFd::new(rustix::stdio::stdin(), PollFlags::POLLIN));
         }
+        if let Some(resizes) = &self.resizes {
+            fds.push(PollFd::new(resizes.as_fd(), PollFlags::POLLIN));
+        }
     }
 
     /// Moves what can be moved without waiting.
@@ -216,6 +240,9 @@ impl Streams {
     /// # Errors
     /// A failed `read` or `write`.
     pub fn turn(&mut self, op: &'static str) -> Result<()> {
+        if self.resizes.as_ref().is_some_and(tty::Resizes::came) {
+            self.copy_size();
+        }
         self.relay(op)?;
         self.write_pending(op)?;
         let room = self.limit;
@@ -287,6 +314,7 @@ impl Streams {
     /// Gives the terminal back, and closes all that is open.
     pub fn close(&mut self) {
         self.raw = None;
+        self.resizes = None;
         self.stdin = None;
         self.stdout = None;
         self.stderr = None;
