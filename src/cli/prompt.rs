@@ -61,7 +61,7 @@ fn open(name: &str, args: Vec<OsString>, recent: Recent, trace: Option<&TraceTo>
         Some(to) => Box::new(Both(recent, sink(to)?)),
         None => Box::new(recent),
     };
-    let session = session.traced(sink);
+    let session = session.interactive().traced(sink);
     if trace.is_some() {
         rootless::tell(&session)?;
     }

@@ -2,6 +2,8 @@
 
 use crate::repl::input::Input;
 use crate::repl::show::{self, Screen};
+use crate::repl::terminal;
+use crate::runtime::proc::io;
 use crate::script::debug::{Debug, Resume};
 use crate::script::report::Report;
 use crate::script::shell::Shell;
@@ -22,6 +24,17 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// Begins a new line where a command that wrote to the terminal itself has left the cursor behind a text. Where the
+    /// cursor is can only be asked for, and the answer may never come: so a sign and a line of spaces are written, which
+    /// stay on the line before if that is not empty, and are written over else.
+    pub(super) fn fresh_line(&self) {
+        let screen = self.screen.get();
+        if io::take_lent() && std::io::stdout().is_terminal() && terminal::can_edit() {
+            let spaces = " ".repeat(screen.width.saturating_sub(1));
+            self.say(&format!("{}{spaces}\r\x1b[K", screen.dim("⏎")));
+        }
+    }
+
     /// Shows a text.
     pub(super) fn say(&self, text: &str) {
         self.shell.write_out(text.as_bytes());

@@ -10,6 +10,7 @@ use crate::repl::highlight;
 use crate::repl::input::{Guide, PACE, Typed, attend_to};
 use crate::runtime::attend;
 use crate::runtime::cancel;
+use crate::runtime::proc::background;
 use crate::script::shell::{Out, Shell};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -209,7 +210,8 @@ impl Editor {
     fn serve(&mut self, shell: &Shell, guide: &dyn Guide) -> Result<Option<rustyline::Result<String>>> {
         loop {
             let wait = [PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-            attend::idle(shell.session(), OP, &wait, PACE)?;
+            let session = shell.session();
+            background::with_poll_set(session, &wait, |fds| attend::idle(session, OP, fds, PACE))?;
             match cancel::requested() {
                 Some(signal) if signal == Signal::SIGINT as i32 => cancel::clear(),
                 Some(_) => return Ok(None),

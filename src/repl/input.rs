@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::repl::editor::Editor;
 use crate::runtime::attend;
 use crate::runtime::cancel;
+use crate::runtime::proc::background;
 use crate::script::shell::Shell;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
@@ -44,6 +45,12 @@ pub(super) trait Guide {
 
 /// Calls the functions whose events have come.
 pub(super) fn attend_to(shell: &Shell, guide: &dyn Guide) {
+    match background::written(shell.session()) {
+        Ok(written) if written.is_empty() => {}
+        Ok(written) => shell.write_out(&written),
+        // Its handle tells of it as well.
+        Err(error) => shell.write_err(format!("{error}\n").as_bytes()),
+    }
     // What a function raised is kept, and shown as an error of the prompt.
     if attend::turn(shell.session()).is_err() {
         guide.show_raised();
@@ -126,7 +133,9 @@ impl Plain {
                 return Ok(if line.is_empty() { Typed::End } else { Typed::Line(text(&line)) });
             }
             let wait = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-            let ready = attend::idle(shell.session(), OP, &wait, PACE)?;
+            let session = shell.session();
+            let ready =
+                background::with_poll_set(session, &wait, |fds| attend::idle(session, OP, fds, PACE))?;
             match cancel::requested() {
                 Some(signal) if signal == Signal::SIGINT as i32 => {
                     cancel::clear();

@@ -272,6 +272,7 @@ impl Prompt {
 
     /// Says how an entry ended.
     fn tell(&mut self, answer: Answer) -> Next {
+        self.desk.fresh_line();
         if self.tracing && self.fresh {
             let text: String = self.steps.0.iter().map(|told| told.text.as_str()).collect();
             self.say(&self.screen.dim(&text));

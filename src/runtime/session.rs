@@ -105,6 +105,7 @@ pub struct Session {
     next_handle: Cell<u64>,
     pub(super) at: RefCell<Option<String>>,
     facts: RefCell<BTreeMap<&'static str, Rc<dyn Any>>>,
+    interactive: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -124,8 +125,23 @@ impl Session {
             next_handle: Cell::new(1),
             at: RefCell::default(),
             facts: RefCell::default(),
+            interactive: Cell::new(false),
             closed: Cell::new(false),
         })
+    }
+
+    /// Says that a person types at the terminal meanwhile: what processes in the background write there goes through this
+    /// program ([`crate::runtime::proc::background`]).
+    #[must_use]
+    pub fn interactive(self) -> Self {
+        self.interactive.set(true);
+        self
+    }
+
+    /// Whether a person types at the terminal meanwhile.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        self.interactive.get()
     }
 
     /// Sends trace events to `sink`.

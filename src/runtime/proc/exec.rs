@@ -34,7 +34,7 @@ pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     }
     let mut own = Vec::new();
     let outcome = complete(session, OP, spec, &mut own).and_then(|spec| {
-        let process = launch(session, OP, &spec, &mut own)?;
+        let process = launch(session, OP, &spec, false, &mut own)?;
         finish(session, OP, &spec, &process)
     });
     match outcome {
@@ -66,7 +66,8 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
             Error::new(ErrorKind::InvalidArgument, OP, "seccomp: \"record\" waits for the end of the run");
         return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
     }
-    let started = complete(session, OP, spec, &mut own).and_then(|spec| launch(session, OP, &spec, &mut own));
+    let started = complete(session, OP, spec, &mut own)
+        .and_then(|spec| launch(session, OP, &spec, session.is_interactive(), &mut own));
     match started {
         Ok(process) => {
             own.push(process.step());
@@ -76,8 +77,15 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
     }
 }
 
-/// Starts the process. The steps that were made for it alone are added to `own`: they are undone after its end.
-fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<StepId>) -> Result<Process> {
+/// Starts the process, `beside` a person who types. The steps that were made for it alone are added to `own`: they are
+/// undone after its end.
+fn launch(
+    session: &Session,
+    op: &'static str,
+    spec: &ProcSpec,
+    beside: bool,
+    own: &mut Vec<StepId>,
+) -> Result<Process> {
     cancel::check(op)?;
     if let Some(group) = spec.cgroup.as_ref().filter(|group| group.is_frozen()) {
         let what =
@@ -89,7 +97,7 @@ fn launch(session: &Session, op: &'static str, spec: &ProcSpec, own: &mut Vec<St
     let fresh = spec.fresh();
     let maps = fresh.has("user").then(|| spec.maps.clone().unwrap_or_else(IdMaps::root));
     let env = plan::environment(spec);
-    let (mut streams, stdio) = Streams::open(op, spec)?;
+    let (mut streams, stdio) = Streams::open(op, spec, beside)?;
     let leads_group = plan::leads_session(spec, &stdio);
     let idmap = spec.idmap.as_deref();
     let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, idmap, own)).transpose()?;

@@ -9,8 +9,17 @@ use nix::poll::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const CHUNK: usize = 64 * 1024;
+
+/// Whether a process was given our output since the last question.
+static LENT: AtomicBool = AtomicBool::new(false);
+
+/// Whether a process was given our output since the last question: where the cursor is then is not known.
+pub fn take_lent() -> bool {
+    LENT.swap(false, Ordering::Relaxed)
+}
 
 /// Bytes that are taken from the front, a part at a time: a line, or what a pipe has room for.
 #[derive(Debug, Default)]
@@ -75,13 +84,18 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Makes both sides: ours, and what becomes descriptors 0 to 2 of the child.
+    /// Makes both sides: ours, and what becomes descriptors 0 to 2 of the child. `beside` a person who types, what it
+    /// writes to our output comes by a pipe.
     ///
     /// # Errors
     /// When a pipe or a terminal cannot be made.
-    pub fn open(op: &'static str, spec: &ProcSpec) -> Result<(Self, Stdio)> {
+    pub fn open(op: &'static str, spec: &ProcSpec, beside: bool) -> Result<(Self, Stdio)> {
         let limit = usize::try_from(spec.output_max).unwrap_or(usize::MAX);
         let mut streams = Self { limit, tty: spec.tty, ..Self::default() };
+        if spec.output == Output::Inherit {
+            LENT.store(true, Ordering::Relaxed);
+            streams.forward = beside && !spec.tty;
+        }
         let stdio = if spec.tty { streams.terminal(op, spec)? } else { streams.pipes(op, spec)? };
         match &spec.stdin {
             Input::Bytes(bytes) => {
@@ -108,11 +122,12 @@ impl Streams {
                 theirs
             }
         };
+        let beside = self.forward;
         let mut output =
             |ours: fn(&mut Self) -> &mut Option<OwnedFd>, inherited: BorrowedFd<'_>| match spec.output {
                 Output::Null => null(),
-                Output::Inherit => duplicate(op, inherited),
-                Output::Capture => {
+                Output::Inherit if !beside => duplicate(op, inherited),
+                Output::Inherit | Output::Capture => {
                     let (reading, writing) = pipe(op)?;
                     *ours(self) = Some(reading);
                     Ok(writing)
@@ -123,7 +138,7 @@ impl Streams {
         for fd in [&self.stdin, &self.stdout, &self.stderr].into_iter().flatten() {
             unblock(op, fd)?;
         }
-        let shares_terminal = spec.stdin == Input::Inherit || spec.output == Output::Inherit;
+        let shares_terminal = spec.stdin == Input::Inherit || (spec.output == Output::Inherit && !beside);
         let own = [self.stdin.is_some(), self.stdout.is_some(), self.stderr.is_some()];
         Ok(Stdio::Files { fds: [input, out, err], own, shares_terminal })
     }
@@ -303,6 +318,32 @@ impl Streams {
             self.stdin = None;
         }
         Ok(())
+    }
+
+    /// Whether what it writes to our output comes by a pipe.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        self.forward && !self.tty && !self.at_end()
+    }
+
+    /// The pipes by which it writes to our output and error.
+    pub fn outputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.stdout, &self.stderr].into_iter().flatten().map(AsFd::as_fd)
+    }
+
+    /// Takes what it wrote to our output and error.
+    ///
+    /// # Errors
+    /// A failed `read`.
+    pub fn take_written(&mut self, op: &'static str) -> Result<Vec<u8>> {
+        let (mut written, mut overflow) = (Queue::default(), false);
+        for fd in [&mut self.stdout, &mut self.stderr] {
+            let Some(open) = fd else { continue };
+            if drain(op, open, &mut written, usize::MAX, false, &mut overflow)? {
+                *fd = None;
+            }
+        }
+        Ok(written.rest().to_vec())
     }
 
     /// Whether nothing more can be read.

@@ -1,5 +1,6 @@
 //! Processes: start, wait, capture, end.
 
+pub mod background;
 mod complete;
 pub mod exec;
 pub mod io;

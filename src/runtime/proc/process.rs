@@ -124,7 +124,7 @@ pub struct Process {
 /// What changes of a process from its start to its end.
 #[derive(Debug)]
 pub(super) struct Course {
-    streams: RefCell<Streams>,
+    pub(super) streams: RefCell<Streams>,
     recorder: RefCell<Option<Recorder>>,
     ending: Cell<Option<Ending>>,
     /// Whether a SIGKILL of ours reached it before anything else had killed it.
