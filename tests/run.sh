@@ -31,6 +31,10 @@ need newuidmap uidmap
 need fuse-overlayfs fuse-overlayfs
 need pasta passt
 need slirp4netns slirp4netns
+# Containers of others, to be explained.
+need runc runc
+need crun crun
+need podman podman
 # Their files boot in the virtual machine; they need not run here.
 need systemd-run systemd
 need dbus-daemon dbus-daemon

@@ -103,8 +103,9 @@ enum Command {
     },
     /// Explain what a process may do, whoever started it: capabilities, namespaces, system calls, mounts
     Audit {
-        /// The process id
-        #[arg(value_name = "PID")]
+        /// The name, the id or the beginning of the id of a container, of podman, docker, containerd, crun, runc, youki,
+        /// systemd-nspawn or a running script; or a process id (all digits)
+        #[arg(value_name = "CONTAINER|PID")]
         process: String,
         /// How it is written
         #[arg(long, value_enum, default_value = "text")]

@@ -2,37 +2,63 @@
 
 use crate::cli::doctor::Format;
 use crate::cli::{complain, say};
+use crate::error::Result;
 use crate::runtime::security::audit::{self, Finding, Grade};
-use crate::script::report::{EXIT_USAGE, Report};
+use crate::runtime::security::find::{self, Subject};
+use crate::runtime::state::StateDirs;
+use crate::script::report::Report;
 use crate::text::report;
+use serde_json::json;
 
-/// Shows the findings about a process, the most open first.
+const OP: &str = "audit";
+
+/// Shows the findings about a process, the most open first: by its id, or by its container.
 pub(super) fn audit(process: &str, format: Format) -> u8 {
-    const OP: &str = "audit";
-    let Ok(pid) = process.parse::<i32>() else {
-        let mut report = Report::plain(format!("audit: {process:?} is not a process id"), EXIT_USAGE);
-        report.hint = Some("give the number of a running process, such as $$ of a shell".into());
-        complain(&report::render(&report, &|_| None));
-        return EXIT_USAGE;
-    };
-    match audit::audit(OP, pid) {
-        Ok(findings) if format == Format::Json => say(&format!("{}\n", audit::to_json(&findings))),
-        Ok(findings) => say(&table(pid, findings)),
+    match look(process) {
+        Ok((subject, findings)) => say(&match format {
+            Format::Json => format!("{}\n", to_json(&subject, &findings)),
+            Format::Text => table(&subject, findings),
+        }),
         Err(error) => {
-            let report = Report::of_error(&error);
-            complain(&report::render(&report, &|_| None));
-            report.exit_code
+            let told = Report::of_error(&error);
+            complain(&report::render(&told, &|_| None));
+            told.exit_code
         }
     }
 }
 
-fn table(pid: i32, mut findings: Vec<Finding>) -> String {
+fn look(process: &str) -> Result<(Subject, Vec<Finding>)> {
+    let subject = find::subject(OP, &StateDirs::from_env(), process)?;
+    let findings = audit::audit(OP, subject.pid)?;
+    Ok((subject, findings))
+}
+
+fn to_json(subject: &Subject, findings: &[Finding]) -> serde_json::Value {
+    let container = subject.container.as_ref();
+    json!({
+        "pid": subject.pid,
+        "container": container.map(|it| json!({
+            "runtime": it.runtime,
+            "id": it.id,
+            "names": it.names,
+            "state": it.state,
+        })),
+        "findings": audit::to_json(findings),
+    })
+}
+
+fn table(subject: &Subject, mut findings: Vec<Finding>) -> String {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
     let open = findings.iter().filter(|finding| finding.grade == Grade::Open).count();
+    let pid = subject.pid;
+    let of = subject.container.as_ref().map_or_else(String::new, |container| {
+        let id = if container.name() == container.id { String::new() } else { format!(", {}", container.id) };
+        format!(" (container {} of {}{id})", container.name(), container.runtime)
+    });
     let mut out = match open {
-        0 => format!("process {pid}: nothing is open\n\n"),
-        1 => format!("process {pid}: one part is open\n\n"),
-        _ => format!("process {pid}: {open} parts are open\n\n"),
+        0 => format!("process {pid}{of}: nothing is open\n\n"),
+        1 => format!("process {pid}{of}: one part is open\n\n"),
+        _ => format!("process {pid}{of}: {open} parts are open\n\n"),
     };
     for finding in &findings {
         let Finding { part, grade, held, means } = finding;

@@ -145,6 +145,12 @@ impl Ledger {
     /// When the file cannot be read.
     pub fn load(path: &Path) -> Result<Vec<Entry>> {
         let text = std::fs::read(path).context(OP, format!("cannot read the ledger {}", path.display()))?;
+        Ok(Self::parse(&text))
+    }
+
+    /// The steps that are still open in the text of a ledger, oldest first.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
         for line in text.split(|byte| *byte == b'\n') {
             let Ok(line) = serde_json::from_slice::<Line>(line) else { continue };
@@ -165,7 +171,7 @@ impl Ledger {
                 }
             }
         }
-        Ok(entries)
+        entries
     }
 }
 

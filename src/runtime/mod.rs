@@ -12,6 +12,7 @@ pub mod gc;
 pub mod handle;
 pub mod image;
 pub mod ledger;
+pub mod near;
 pub mod net;
 pub mod ns;
 pub mod object;

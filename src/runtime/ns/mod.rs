@@ -11,4 +11,4 @@ pub mod userns;
 
 pub use crate::sys::mount::Propagation;
 pub use kinds::{Kind, Kinds};
-pub use set::{NsSet, NsSpec, new};
+pub use set::{NsSet, NsSpec, hostname_of, new};

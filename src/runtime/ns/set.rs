@@ -143,7 +143,7 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
         argv: vec![CString::from(c"cshell-ns")],
         fresh: spec.kinds.without("time").flags(),
         maps: maps.as_ref(),
-        ..Start::of(OP, format!("make namespaces: {}", spec.kinds), steps(session, spec, maps.as_ref())?)
+        ..Start::of(OP, text(spec), steps(session, spec, maps.as_ref())?)
     };
     let (step, running) = start::start(session, start, explain)?;
     let mut steps = vec![step];
@@ -152,6 +152,21 @@ fn make(session: &Session, spec: &NsSpec) -> Result<(NsSet, Vec<StepId>)> {
         Err(error) => return Err(session.roll_back(steps, error)),
     };
     Ok((set, steps))
+}
+
+/// Between the kinds and the host name in the text of a step.
+const NAMED: &str = "; hostname ";
+
+/// What the step is for. By the name in it others find the set in the ledger.
+fn text(spec: &NsSpec) -> String {
+    let name = spec.hostname.as_ref().map_or_else(String::new, |name| format!("{NAMED}{name}"));
+    format!("make namespaces: {}{name}", spec.kinds)
+}
+
+/// The host name of the set that a step of this operation and text has made.
+#[must_use]
+pub fn hostname_of<'a>(op: &str, text: &'a str) -> Option<&'a str> {
+    text.split_once(NAMED).map(|(_, name)| name).filter(|_| op == OP)
 }
 
 fn steps(session: &Session, spec: &NsSpec, maps: Option<&IdMaps>) -> Result<Steps> {

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::runtime::proc::Process;
 use crate::runtime::security::seccomp::Profile;
-use crate::runtime::security::{Facts, Landlock, Level, Opened, Policy, SeccompChoice, audit, caps};
+use crate::runtime::security::{Facts, Landlock, Level, Opened, Policy, SeccompChoice, audit, caps, find};
 use crate::script::bind::proc_options::Spec;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, OrEmpty};
@@ -31,14 +31,18 @@ natives! {
     fn "security::diff"(options: OrEmpty<Spec>) -> Vec<String> = diff;
     /// The default profile of system calls, as Docker and OCI write one: to be changed and given as `seccomp`.
     fn "security::seccomp_profile"() -> Value = seccomp_profile;
-    /// What is in force for a process, by process id: read from the kernel, whoever started it.
+    /// What is in force for a process: read from the kernel, whoever started it.
     ///
+    /// The process: a process id, or the name, the id or the beginning of the id of a container of podman, docker, containerd, crun,
+    /// runc, youki, systemd-nspawn or a session of this program, whose state on this machine is read.
     /// Keys: `pid exe uid gid groups capabilities (inheritable permitted effective bounding ambient) no_new_privs seccomp
     /// seccomp_filters namespaces shared mounts fds cgroups oom_score_adj limits label uid_map`.
     /// Errors: `not_found`; `permission_denied` for another user's process. Source: proc_pid_status(5), proc_pid_mountinfo(5).
-    fn "security::of"(pid: i32) -> Value = of;
+    fn "security::of"(process: Subject) -> Value = of;
     /// What a process may do, explained: a list of maps `part`, `grade` (`closed`, `note` or `open`), `held`, `means`.
-    fn "security::audit"(process: Either<Open<Process>, i32>) -> Value = explain;
+    ///
+    /// The process as for `security::of`.
+    fn "security::audit"(process: Subject) -> Value = explain;
     /// What is in force for it, read from the kernel now; as `security::of`.
     method "Process.security"(process: Open<Process>) -> Value = of_process;
 }
@@ -165,18 +169,30 @@ fn seccomp_profile(call: &Call<'_>) -> Result<Value> {
     Profile::default_profile(call.op()).map(|profile| profile.to_json())
 }
 
-fn of(call: &Call<'_>, pid: i32) -> Result<Value> {
-    Facts::of(call.op(), pid).map(|facts| facts.to_json())
+fn of(call: &Call<'_>, process: Subject) -> Result<Value> {
+    facts(call, pid(call, process)?)
 }
 
 fn of_process(call: &Call<'_>, process: Open<Process>) -> Result<Value> {
-    of(call, process.pid)
+    facts(call, process.pid)
 }
 
-fn explain(call: &Call<'_>, process: Either<Open<Process>, i32>) -> Result<Value> {
-    let pid = match process {
+fn facts(call: &Call<'_>, pid: i32) -> Result<Value> {
+    Facts::of(call.op(), pid).map(|facts| facts.to_json())
+}
+
+/// A process that is looked at: one of ours, or any by its id or by its container.
+type Subject = Either<Open<Process>, Either<i32, String>>;
+
+fn pid(call: &Call<'_>, process: Subject) -> Result<i32> {
+    Ok(match process {
         Either::Left(process) => process.pid,
-        Either::Right(pid) => pid,
-    };
+        Either::Right(Either::Left(pid)) => pid,
+        Either::Right(Either::Right(word)) => find::subject(call.op(), call.session().dirs(), &word)?.pid,
+    })
+}
+
+fn explain(call: &Call<'_>, process: Subject) -> Result<Value> {
+    let pid = pid(call, process)?;
     audit::audit(call.op(), pid).map(|findings| audit::to_json(&findings))
 }
