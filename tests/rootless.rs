@@ -584,3 +584,82 @@ fn a_layer_that_covers_something_says_what_is_mounted_below_it() {
     assert!(run.stdout.contains(" is mounted below /etc, and without root"), "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("fs::copy"), "{}", run.stdout);
 }
+
+/// What runs with this word in its command line, as the user.
+fn with_word(word: &str) -> Vec<String> {
+    try_tool("pgrep", &["-u", &UID.to_string(), "-f", word])
+        .unwrap_or_default()
+        .lines()
+        .map(Into::into)
+        .collect()
+}
+
+#[test]
+fn without_groups_orphans_end_with_the_script() {
+    let word = format!("77{}", std::process::id());
+    let script = format!(
+        r#"
+        // One that starts a session of its own and hears no SIGTERM, one in a tree of them, and one by a spawned command.
+        proc::exec(`setsid sh -c 'trap "" TERM HUP; sleep {word} & while :; do sleep {word}; done' > /dev/null 2>&1 &`);
+        proc::exec(`setsid sh -c 'setsid sh -c "setsid sleep {word} & sleep {word}" & sleep {word}' > /dev/null 2>&1 &`);
+        let it = proc::spawn(`setsid sleep {word} & exec sleep {word}`);
+        // Those that end meanwhile are collected.
+        for n in 0..5 {{ proc::exec("setsid true & setsid sh -c 'exit 3' &"); }}
+        proc::exec("true");
+        it.close();
+        print("ready");
+        proc::exec("true");
+        print("done");
+        sys::sleep("1h");
+        "#
+    );
+    let run = code(&script).by_user().after_line("ready", |pid, mut stdout| {
+        eventually("all of them run", || with_word(&format!("^sleep {word}$")).len() >= 5);
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, "done\n");
+        kill(pid, nix::sys::signal::Signal::SIGTERM);
+    });
+    assert_eq!((run.stderr.as_str(), run.ended), ("", Ended::Signal(15)));
+    assert_eq!(with_word(&word), Vec::<String>::new());
+    // Also where a command starts new ones all the time, and where its time is over.
+    let script = format!(
+        r#"
+        try {{ proc::exec(`setsid sleep {word} & sleep {word}`, #{{ timeout: "100ms" }}); }} catch (e) {{ print(e.kind); }}
+        proc::exec(`cat > hop <<'END'
+exec 2> /dev/null
+: {word}
+( sh ./hop {word} & )
+END
+        setsid sh ./hop {word} > /dev/null 2>&1 &`);
+        "#
+    );
+    code(&script).by_user().stdout("timeout\n").check();
+    assert_eq!(with_word(&word), Vec::<String>::new());
+}
+
+#[test]
+fn orphans_of_others_and_what_was_there_before_are_left_alone() {
+    let word = format!("78{}", std::process::id());
+    // A shell that has a child of its own becomes the program: its child is none of a command's, and neither are orphans that
+    // cannot be told from that child's.
+    let before = format!("{{ sleep {word} & sh -c 'sleep {word} & exec sleep {word}' & }} > /dev/null 2>&1");
+    let run = after(code("proc::exec(\"true\"); print(\"fine\");"), &before).output();
+    let left = with_root_word(&word);
+    left.iter().for_each(|pid| kill(pid.parse().unwrap(), nix::sys::signal::Signal::SIGKILL));
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str(), run.ended), ("fine\n", "", Ended::Exit(0)));
+    assert_eq!(left.len(), 3);
+    // A set that a script has: its holder is a child as well, and lives until its own turn.
+    code("let set = ns::new([\"net\"]); set.exec(\"setsid sleep 1000 & true\"); print(set.exec(\"echo in\").stdout);")
+        .by_user()
+        .stdout("in\n\n")
+        .check();
+}
+
+fn with_root_word(word: &str) -> Vec<String> {
+    try_tool("pgrep", &["-f", &format!("^sleep {word}$")])
+        .unwrap_or_default()
+        .lines()
+        .map(Into::into)
+        .collect()
+}

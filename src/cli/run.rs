@@ -74,7 +74,7 @@ pub(super) fn finish(shell: &Shell, ending: &std::thread::Result<Ending>) -> u8 
 
 fn open(name: &str, args: Vec<OsString>, trace: Option<&TraceTo>) -> Result<Rc<Shell>> {
     cancel::install()?;
-    let mut session = Session::new(StateDirs::from_env())?;
+    let mut session = Session::new(StateDirs::from_env())?.owning_children();
     if let Some(to) = trace {
         session = session.traced(sink(to)?);
         rootless::tell(&session)?;

@@ -115,6 +115,9 @@ pub enum Object {
         /// The inode of the network namespace it lives in.
         netns: u64,
     },
+    /// That orphans of commands come to the program. Undone, after all others, by ending them; when the program is dead they
+    /// are the machine's, and nothing tells them apart.
+    Orphans,
     /// A process, and with it what dies when it does: its pid namespace, its network namespace.
     Process {
         /// Its process id, once started.
@@ -143,6 +146,7 @@ impl fmt::Display for Object {
             Self::Unit { name, .. } => write!(f, "unit {name}"),
             Self::Link { name, ifindex: Some(index), .. } => write!(f, "link {name} (index {index})"),
             Self::Link { name, .. } => write!(f, "link {name}"),
+            Self::Orphans => f.write_str("orphans"),
             Self::Process { pid: Some(pid), .. } => write!(f, "process {pid}"),
             Self::Process { .. } => f.write_str("process"),
         }
@@ -151,10 +155,10 @@ impl fmt::Display for Object {
 
 impl Object {
     /// Whether it is taken back after all others of its session, in whatever order they came: groups that have the
-    /// controllers must be gone.
+    /// controllers must be gone, and so must what is no orphan.
     #[must_use]
     pub fn is_undone_last(&self) -> bool {
-        matches!(self, Self::Controllers { .. })
+        matches!(self, Self::Controllers { .. } | Self::Orphans)
     }
 
     /// How it is taken back, in words for the trace.
@@ -168,6 +172,7 @@ impl Object {
             Self::Controllers { names, .. } => format!("take {} away again", names.join(" ")),
             Self::Unit { name, .. } => format!("stop {name}"),
             Self::Link { name, .. } => format!("delete {name}"),
+            Self::Orphans => "kill those that have come".into(),
             Self::Process { .. } => "kill it and collect its status".into(),
         }
     }

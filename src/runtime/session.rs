@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::handle::Slot;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::object::Object;
+use crate::runtime::proc::orphans;
 use crate::runtime::state::{StateDirs, make_private, token};
 use crate::runtime::trace::{Event, Sink, StepEvent, UndoEvent};
 use crate::runtime::{gc, undo};
@@ -99,6 +100,7 @@ pub struct Session {
     token: String,
     dirs: StateDirs,
     sink: Option<Box<dyn Sink>>,
+    owns_children: bool,
     home: RefCell<Option<Home>>,
     steps: RefCell<Vec<Step>>,
     pub(super) handles: RefCell<BTreeMap<HandleId, Slot>>,
@@ -119,6 +121,7 @@ impl Session {
             token: token()?,
             dirs,
             sink: None,
+            owns_children: false,
             home: RefCell::new(None),
             steps: RefCell::default(),
             handles: RefCell::default(),
@@ -149,6 +152,31 @@ impl Session {
     pub fn traced(mut self, sink: Box<dyn Sink>) -> Self {
         self.sink = Some(sink);
         self
+    }
+
+    /// Says that this process has no children but the session's: orphans of its commands may come to it.
+    #[must_use]
+    pub fn owning_children(mut self) -> Self {
+        self.owns_children = true;
+        self
+    }
+
+    /// Whether this process has no children but the session's.
+    #[must_use]
+    pub fn owns_children(&self) -> bool {
+        self.owns_children
+    }
+
+    /// The processes that steps have made and that are not taken back, kept ones among them: id and start time.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(i32, u64)> {
+        let steps = self.steps.borrow();
+        let here = steps.iter().filter(|step| step.state != State::Gone);
+        let process = |object: &Object| match object {
+            Object::Process { pid: Some(pid), start_time: Some(start) } => Some((*pid, *start)),
+            _ => None,
+        };
+        here.filter_map(|step| process(&step.object)).collect()
     }
 
     /// The unguessable token that this session's objects bear.
@@ -355,7 +383,10 @@ impl Session {
         if self.is_traced() {
             record::start();
         }
-        let outcome = undo::undo(&object);
+        let outcome = match &object {
+            Object::Orphans => orphans::end(&self.processes()),
+            object => undo::undo(object),
+        };
         let calls = record::take();
         self.emit(&Event::Undo(UndoEvent {
             n,

@@ -10,7 +10,8 @@ use crate::runtime::{cgroup, fs, net, proc};
 /// When it is ours, exists, and cannot be taken back.
 pub fn undo(object: &Object) -> Result<()> {
     match object {
-        Object::Nothing => Ok(()),
+        // Orphans are ended by the program that they have come to: see `Session::undo_step`.
+        Object::Nothing | Object::Orphans => Ok(()),
         Object::Folder { path, id } => fs::reclaim::folder(path, *id),
         Object::Mount { target, mount_id, mount_ns } => fs::reclaim::mount(target, *mount_id, *mount_ns),
         Object::Cgroup { dirs, ids, token } => cgroup::reclaim::group(dirs, ids, *token),

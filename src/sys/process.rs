@@ -64,6 +64,41 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     )
 }
 
+/// Whether orphans among our descendants become our children, rather than those of the machine's init.
+///
+/// # Errors
+/// The failed `prctl`.
+pub fn set_subreaper(on: bool) -> Result<()> {
+    call(
+        "prctl",
+        || format!("PR_SET_CHILD_SUBREAPER, {}", i32::from(on)),
+        || nix::sys::prctl::set_child_subreaper(on),
+    )
+}
+
+/// The children of this process, zombies among them. While some of them end the list may lack others.
+#[must_use]
+pub fn children() -> Vec<i32> {
+    let folders = |path: &str| {
+        let names = std::fs::read_dir(path).into_iter().flatten().flatten();
+        names.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+    };
+    // Each thread has its own. A kernel without CONFIG_PROC_CHILDREN has no such file.
+    let lists: Option<Vec<String>> = folders("/proc/self/task")
+        .map(|thread| std::fs::read_to_string(format!("/proc/self/task/{thread}/children")).ok())
+        .collect();
+    if let Some(lists) = lists {
+        return lists.iter().flat_map(|list| list.split_ascii_whitespace()).flat_map(str::parse).collect();
+    }
+    let own = i32::try_from(std::process::id()).ok();
+    folders("/proc").filter(|pid| own.is_some() && parent(*pid) == own).collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// The greatest resident size of this process so far, in bytes.
 #[must_use]
 pub fn own_memory_peak() -> u64 {

@@ -8,7 +8,7 @@ use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::process::{self, Bounds, Course, Outcome, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
-use crate::runtime::proc::{oom, plan};
+use crate::runtime::proc::{oom, orphans, plan};
 use crate::runtime::security::SeccompChoice;
 use crate::runtime::security::confirm::Expected;
 use crate::runtime::session::{HandleId, Session, StepId};
@@ -87,6 +87,7 @@ fn launch(
     own: &mut Vec<StepId>,
 ) -> Result<Process> {
     cancel::check(op)?;
+    orphans::reap(session)?;
     if let Some(group) = spec.cgroup.as_ref().filter(|group| group.is_frozen()) {
         let what =
             format!("the group {} is frozen: what enters it stops before it has begun", group.group_name());
@@ -173,7 +174,7 @@ fn clone_flags(spec: &ProcSpec, fresh: Kinds) -> CloneFlags {
 }
 
 /// The version 2 group that the process is born in: that of its own group; else, where no pid namespace ends what it
-/// starts, one of the session, so that no grandchild is ever lost sight of.
+/// starts, one of the session, so that no grandchild is ever lost sight of. Where there can be none, orphans come to us.
 fn birth_group(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Option<Rc<Cgroup>>> {
     if let Some(group) = &spec.cgroup {
         return Ok(Some(group.clone()));
@@ -181,7 +182,13 @@ fn birth_group(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<O
     if spec.has_pid_ns() {
         return Ok(None);
     }
-    let tracked = session.fact("tracking", || cgroup::group::tracking(session, op))?;
+    let tracked = session.fact("tracking", || {
+        let group = cgroup::group::tracking(session, op)?;
+        if group.is_none() {
+            orphans::adopt(session, op)?;
+        }
+        Ok(group)
+    })?;
     Ok(tracked.as_ref().clone())
 }
 

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod io;
 pub mod mounts;
 mod oom;
+pub mod orphans;
 pub mod plan;
 pub mod process;
 pub mod reclaim;

@@ -102,7 +102,7 @@ fn groups() -> Option<Limit> {
     let delegation = &info["delegation"];
     (delegation["delegated"] != true).then(|| Limit {
         name: "cgroup",
-        what: "control groups: limits, counts, freezing, and the end of what a command without a pid namespace left behind",
+        what: "control groups: limits, counts, freezing; and, once this program is killed with SIGKILL, the end of what a command without a pid namespace left behind",
         why: delegation["why"].as_str().unwrap_or("no group is delegated to this user").to_owned(),
         fix: Some("systemd-run --user --scope -p Delegate=yes cshell …, or run as root".into()),
     })
