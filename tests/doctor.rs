@@ -10,6 +10,7 @@ mod support;
 use cshell::runtime::doctor::CHECKS;
 use outside::shell_of_root;
 use serde_json::Value;
+use support::user::stands_in;
 use support::{Ended, cshell};
 
 /// The checks of a run with `--format json`, by name.
@@ -59,6 +60,8 @@ fn what_is_there_is_said_in_all_three_forms() {
     for check in &checks {
         let line = lines.next().unwrap();
         let [state, found] = [&check["state"], &check["found"]].map(|value| value.as_str().unwrap());
+        // The root of an ordinary user's run is another mount each time.
+        let found = if check["name"] == "unique mount ids" { "" } else { found };
         assert!(line.starts_with(state) && line.ends_with(found), "{line:?}: {check:#}");
         // What is not there has a fix, and what is there has none.
         assert_eq!(state == "ok", check["fix"].is_null(), "{check:#}");
@@ -69,7 +72,14 @@ fn what_is_there_is_said_in_all_three_forms() {
         }
     }
     let script = cshell(["-c", "sys::emit(sys::doctor())"]).output();
-    assert_eq!(serde_json::from_str::<Vec<Value>>(&script.stdout).unwrap(), checks);
+    let told: Vec<Value> = serde_json::from_str(&script.stdout).unwrap();
+    if stands_in() {
+        // A script is in the namespaces that it has entered, where more works than before.
+        let names = |checks: &[Value]| checks.iter().map(|check| check["name"].clone()).collect::<Vec<_>>();
+        assert_eq!(names(&told), names(&checks));
+        return;
+    }
+    assert_eq!(told, checks);
 }
 
 #[test]
@@ -173,6 +183,6 @@ fn an_ordinary_user_is_told_what_cannot_work() {
     for limit in cannot {
         assert!(text.contains(limit["what"].as_str().unwrap()), "{limit:#}: {text}");
     }
-    let root = cshell(["doctor"]).output().stdout;
+    let root = cshell(["doctor"]).by_root().output().stdout;
     assert!(!root.contains("Without root"), "{root}");
 }

@@ -12,11 +12,45 @@ use outside::{around, eventually, is_alive, read, tool, watch, watch_in};
 use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use support::user::{SUBORDINATE, UID, User};
+use support::user::{NAME, SUBORDINATE, UID, User, outer_id, root_or_refused, stands_in};
 use support::{Cshell, Ended, code, kill};
 
 /// Where root's ranges begin on a machine whose `/etc/subuid` names none for containers.
 const HIGH: u64 = 1 << 31;
+
+/// Where ranges begin in this run: an ordinary user's are its own.
+fn first() -> u64 {
+    if stands_in() { SUBORDINATE.into() } else { HIGH }
+}
+
+/// As [`code`], where the user has ids for many containers.
+fn with_ids(script: &str) -> Cshell {
+    let program = code(script);
+    match User::of_every_run() {
+        Some(user) => {
+            program.by_user_with(User { subordinate: format!("{NAME}:{SUBORDINATE}:1000000\n"), ..user })
+        }
+        None => program,
+    }
+}
+
+/// Whether owners on the machine's file systems may be mapped.
+#[track_caller]
+fn may_map() -> bool {
+    root_or_refused(
+        "idmap",
+        "proc::exec(\"true\", #{ userns: \"auto:size=9\", ns: [\"pid\"], mounts: [#{ type: \"bind\", source: \"/etc\", target: \"/mnt\", options: [\"idmap\"] }] })",
+        "unsupported",
+        "whose owners only its root may map",
+    )
+}
+
+/// A folder of whoever runs the program.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(outer_id(0)), Some(outer_id(0))).unwrap();
+    folder
+}
 
 /// The map of a process as three numbers a range.
 fn map(pid: &str, name: &str) -> Vec<u64> {
@@ -36,21 +70,21 @@ fn in_use(run: &Path) -> usize {
 
 #[test]
 fn each_container_has_ids_that_no_other_has() {
-    let run = tempfile::tempdir().unwrap();
+    let run = folder();
     let in_run = |program: Cshell| program.env("CSHELL_RUN", run.path().to_str().unwrap());
     let script = r#"
         let o = #{ userns: "auto", ns: ["pid"], input: "pipe" };
         for it in [proc::spawn("cat", o), proc::spawn("cat", o)] { print(it.pid); }
         print(ns::new(#{ kinds: ["pid"], userns: "auto:size=1000" }).pid);
     "#;
-    watch_in(in_run(code(&around(script))), |_, facts| {
-        watch_in(in_run(code(&around(script))), |_, others| {
+    watch_in(in_run(with_ids(&around(script))), |_, facts| {
+        watch_in(in_run(with_ids(&around(script))), |_, others| {
             let all = facts.iter().chain(others);
             let mut maps: Vec<Vec<u64>> = all.map(|pid| map(pid, "uid_map")).collect();
             let groups: Vec<Vec<u64>> = facts.iter().chain(others).map(|pid| map(pid, "gid_map")).collect();
             assert_eq!(maps, groups);
             maps.sort();
-            assert!(maps.iter().all(|map| map[0] == 0 && map[1] >= HIGH), "{maps:?}");
+            assert!(maps.iter().all(|map| map[0] == 0 && map[1] >= first()), "{maps:?}");
             for pair in maps.windows(2) {
                 assert!(pair[0][1] + pair[0][2] <= pair[1][1], "{maps:?} overlap");
             }
@@ -63,12 +97,13 @@ fn each_container_has_ids_that_no_other_has() {
 
 #[test]
 fn ids_of_a_killed_program_are_given_again() {
-    let program =
-        code(&around(r#"print(proc::spawn("cat", #{ userns: "auto", ns: ["pid"], input: "pipe" }).pid);"#));
+    let program = with_ids(&around(
+        r#"print(proc::spawn("cat", #{ userns: "auto", ns: ["pid"], input: "pipe" }).pid);"#,
+    ));
     let run = program.folder().join("run");
     program.after_line_leaving("ready", |pid, stdout| {
         let child = stdout.lines().map_while(Result::ok).next().unwrap();
-        assert_eq!(map(&child, "uid_map")[1], HIGH);
+        assert_eq!(map(&child, "uid_map")[1], first());
         kill(pid, Signal::SIGKILL);
         eventually("it ended with the program", || !is_alive(&child));
     });
@@ -79,14 +114,22 @@ fn ids_of_a_killed_program_are_given_again() {
         map.call();
         print(map.call());
     "#;
-    let second = code(again).env("CSHELL_RUN", run.to_str().unwrap()).output();
-    assert_eq!(second.stdout.split_whitespace().nth(1), Some(HIGH.to_string().as_str()), "{}", second.stderr);
+    let second = with_ids(again).env("CSHELL_RUN", run.to_str().unwrap()).output();
+    assert_eq!(
+        second.stdout.split_whitespace().nth(1),
+        Some(first().to_string().as_str()),
+        "{}",
+        second.stderr
+    );
     assert_eq!(in_use(&run), 0);
     program.reclaim();
 }
 
 #[test]
 fn files_belong_inside_to_who_they_belong_to_outside() {
+    if !may_map() {
+        return;
+    }
     let volume = tempfile::tempdir().unwrap();
     std::fs::write(volume.path().join("roots"), "").unwrap();
     std::fs::write(volume.path().join("users"), "").unwrap();
@@ -111,6 +154,9 @@ fn files_belong_inside_to_who_they_belong_to_outside() {
 
 #[test]
 fn a_folder_as_root_is_mapped_and_written_by_its_owner() {
+    if !may_map() {
+        return;
+    }
     let root = outside::root();
     let script = format!(
         r#"
@@ -158,6 +204,9 @@ fn what_cannot_be_mapped_is_said() {
         ),
         (r#"ns: ns::new(["pid"]), userns: "auto""#, "invalid_argument", ["give it to ns::new", ""]),
     ] {
+        if stands_in() && parts[0] == "keep-id as root" {
+            continue;
+        }
         let script = format!(
             "try {{ proc::exec(\"true\", #{{ {options} }}); print(\"no error\"); }} catch (e) {{ print(e.kind); print(e.message); print(e.hint); }}"
         );
@@ -189,7 +238,8 @@ fn ranges_of_containers_are_used_and_run_out() {
         file.display(),
         script.display()
     );
-    let run = code(&outer).env("CSHELL", env!("CARGO_BIN_EXE_cshell")).output();
+    // The machine's root has those of `containers`; a user's are looked at below.
+    let run = code(&outer).by_root().env("CSHELL", env!("CARGO_BIN_EXE_cshell")).output();
     let lines: Vec<String> =
         run.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(lines[..2], ["0 300000 65536", "0 365536 65536"], "{}", run.stderr);
@@ -252,6 +302,9 @@ fn without_root_ranges_come_from_the_users_own() {
 
 #[test]
 fn the_kernel_shows_a_mapped_mount() {
+    if !may_map() {
+        return;
+    }
     let script = r#"print(proc::spawn("cat", #{ userns: "auto", ns: ["pid"], input: "pipe",
         mounts: [#{ type: "bind", source: "/etc", target: "/mnt", options: ["idmap", "ro"] }] }).pid);"#;
     watch(script, |_, facts| {

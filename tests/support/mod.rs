@@ -225,7 +225,7 @@ impl Cshell {
         );
         let user = self.user.clone().unwrap();
         let command = user.command(env!("CARGO_BIN_EXE_cshell").as_ref(), self.folder.path());
-        let mut outer = code(&driver);
+        let mut outer = code(&driver).by_root();
         outer.args.push(command.get_program().into());
         outer.args.extend(command.get_args().map(Into::into));
         outer.args.extend(self.args.iter().cloned());
