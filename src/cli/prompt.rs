@@ -56,7 +56,7 @@ pub(super) fn prompt(
 
 fn open(name: &str, args: Vec<OsString>, recent: Recent, trace: Option<&TraceTo>) -> Result<Rc<Shell>> {
     cancel::install()?;
-    let session = Session::new(StateDirs::from_env())?;
+    let session = Session::new(StateDirs::from_env())?.owning_children();
     let sink: Box<dyn Sink> = match trace {
         Some(to) => Box::new(Both(recent, sink(to)?)),
         None => Box::new(recent),

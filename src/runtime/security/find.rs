@@ -1,7 +1,7 @@
 //! The process of a container, by the container's name or id, whatever runtime made it.
 //!
-//! Nothing is asked of a runtime: its state on the machine is read, as hostile input ([`folder`]). A process id that is
-//! found there counts only while the process is the one that was meant ([`alive`]).
+//! Nothing is asked of a runtime: its state on the machine is read, as hostile input (`folder`). A process id that is
+//! found there counts only while the process is the one that was meant (`alive`).
 
 mod alive;
 mod folder;
