@@ -1,10 +1,10 @@
 //! The prompt: entries are run as they come, objects of the kernel are shown as living values, and everything that was
 //! made is taken back at the end.
 //!
-//! * [`input`], [`editor`]: where entries come from. [`scan`], [`highlight`], [`complete`]: what helps while typing.
-//! * [`command`]: the commands, which begin with a colon. One file for each group; **a new one is a line of its table.**
-//! * [`desk`]: what is asked and told; [`stop`]: where a script has stopped.
-//! * [`show`]: how values look. [`log`]: what was entered, and what it made. [`recent`]: the steps of the last entry.
+//! * `input`, `editor`: where entries come from. `scan`, `highlight`, `complete`: what helps while typing.
+//! * `command`: the commands, which begin with a colon. One file for each group; **a new one is a line of its table.**
+//! * `desk`: what is asked and told; `stop`: where a script has stopped.
+//! * `show`: how values look. `log`: what was entered, and what it made. `recent`: the steps of the last entry.
 
 mod command;
 mod complete;

@@ -2,7 +2,7 @@
 //!
 //! * [`doc`]: the convention of the comments, and a comment taken apart. Nothing is parsed before help is asked for.
 //! * [`topic`]: what there is to read about; [`library`], [`concept`]: the topics that are no natives.
-//! * [`page`]: a topic as a page; [`text`]: a page as text.
+//! * [`mod@page`]: a topic as a page; [`text`]: a page as text.
 
 pub mod concept;
 pub mod doc;
