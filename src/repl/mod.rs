@@ -19,6 +19,7 @@ mod scan;
 mod show;
 mod stop;
 mod terminal;
+mod watch;
 
 use crate::error::Result;
 use crate::runtime::cancel;

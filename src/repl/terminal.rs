@@ -2,7 +2,7 @@
 
 use crate::repl::show::Screen;
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{IsTerminal, Write};
 
 /// The state of the terminal before the prompt: given back at the end, whatever happened to the editor.
@@ -41,4 +41,30 @@ pub(super) fn screen() -> Screen {
 pub(super) fn can_edit() -> bool {
     let term = std::env::var("TERM").unwrap_or_default();
     !["", "dumb", "cons25", "emacs"].contains(&term.as_str())
+}
+
+/// Each key is told at once and not shown, until dropped.
+#[derive(Debug)]
+pub(super) struct Keys(Option<Termios>);
+
+impl Keys {
+    /// From now on.
+    pub(super) fn start() -> Self {
+        let before = tcgetattr(stdin()).ok();
+        if let Some(before) = &before {
+            let mut keys = before.clone();
+            keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            let _ = tcsetattr(stdin(), OptionalActions::Drain, &keys);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // What was typed meanwhile is not for the prompt.
+            let _ = tcsetattr(stdin(), OptionalActions::Flush, before);
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub mod ns;
 pub mod object;
 pub mod proc;
 pub mod rootless;
+pub mod sample;
 pub mod security;
 pub mod session;
 pub mod start;

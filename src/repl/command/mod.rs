@@ -2,6 +2,7 @@
 
 mod explain;
 mod files;
+mod live;
 pub(super) mod objects;
 pub(super) mod stops;
 pub(super) mod view;
@@ -67,6 +68,20 @@ pub(super) const COMMANDS: &[Command] = &[
         objects::undo,
     ),
     command("keep", "HANDLE", Takes::Handle, "Hands an object over: it outlives the session.", objects::keep),
+    command(
+        "shell",
+        "HANDLE [COMMAND]",
+        Takes::Handle,
+        "Runs a shell in namespaces, a process, a root or a group.",
+        live::shell,
+    ),
+    command(
+        "watch",
+        "HANDLE [TIME]",
+        Takes::Handle,
+        "Shows live statistics until a key, each TIME (default 1s).",
+        live::watch,
+    ),
     command(
         "trace",
         "[last|on|off]",

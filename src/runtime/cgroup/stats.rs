@@ -45,6 +45,12 @@ impl Cgroup {
         self.find(controller).and_then(|dir| read(&dir))
     }
 
+    /// Whether it is still there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.dirs().iter().all(|dir| dir.path.is_dir())
+    }
+
     /// How many of its processes the memory controller has killed.
     #[must_use]
     pub fn oom_kills(&self) -> u64 {

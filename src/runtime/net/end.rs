@@ -53,6 +53,14 @@ impl EndFacts {
         })
     }
 
+    /// The bytes that it has received and sent so far; `None` when it is gone.
+    #[must_use]
+    pub fn traffic(&self, op: &'static str) -> Option<(u64, u64)> {
+        let netlink = self.netlink(op).ok()??;
+        self.find(&netlink).ok()??;
+        netlink.traffic_at(self.link.index).ok().map(|traffic| (traffic.received, traffic.sent))
+    }
+
     /// Live facts in one line: the name, whether it is up, the addresses.
     pub(super) fn line(&self, op: &'static str) -> String {
         match self.live(op) {

@@ -71,6 +71,19 @@ impl Outcome for LinkInfo {
     }
 }
 
+/// The bytes that a link has received and sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+impl Outcome for Traffic {
+    fn show(&self) -> String {
+        format!("{} B received, {} B sent", self.received, self.sent)
+    }
+}
+
 impl Outcome for Vec<LinkInfo> {
     fn show(&self) -> String {
         format!("{} links", self.len())
@@ -197,6 +210,25 @@ impl Netlink {
             "RTM_GETLINK",
             || format!("index {index}"),
             async |handle| first(handle.link().get().match_index(index).execute().try_next().await?.as_ref()),
+        )
+    }
+
+    /// What a link has received and sent.
+    pub(super) fn traffic_at(&self, index: u32) -> sys::Result<Traffic> {
+        self.ask(
+            "RTM_GETLINK",
+            || format!("index {index}"),
+            async |handle| {
+                let message = handle.link().get().match_index(index).execute().try_next().await?;
+                let attributes = message.map(|message| message.attributes).unwrap_or_default();
+                let stats = attributes.into_iter().find_map(|attribute| match attribute {
+                    LinkAttribute::Stats64(stats) => {
+                        Some(Traffic { received: stats.rx_bytes, sent: stats.tx_bytes })
+                    }
+                    _ => None,
+                });
+                Ok(stats.unwrap_or_default())
+            },
         )
     }
 

@@ -2,13 +2,14 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ns::idmap::IdMaps;
+use crate::runtime::ns::kinds::ALL;
 use crate::runtime::ns::userns::{self, Userns};
 use crate::runtime::ns::{Kind, Kinds, pin, sysctl};
 use crate::runtime::session::{Handle, HandleId, Session, StepId};
 use crate::runtime::start::{self, Start, StepFailure, Steps};
 use crate::sys::child::Op;
 use crate::sys::mount::Propagation;
-use crate::sys::{Errno, nsfd};
+use crate::sys::{self, Errno, nsfd};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -247,6 +248,24 @@ fn inode_of(pid: i32, kind: Kind) -> Result<u64> {
 }
 
 impl NsSet {
+    /// The namespaces of a process that are not this program's, whoever made them. They live as long as it does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it has ended; the failed system call.
+    pub fn of_process(op: &'static str, pid: i32) -> Result<Self> {
+        let pidfd = sys::process::open(pid).context(op, format!("cannot open process {pid}"))?;
+        let (mut kinds, mut inodes) = (Kinds::NONE, BTreeMap::new());
+        for kind in ALL {
+            let inode = inode_of(pid, kind)?;
+            if inode != inode_of(0, kind)? {
+                kinds = kinds.with_name(kind.name);
+                inodes.insert(kind.name, inode);
+            }
+        }
+        let maps = kinds.has("user").then(IdMaps::root);
+        Ok(Self { pid, kinds, maps, pidfd, inodes, hostname: None })
+    }
+
     /// A descriptor of the process that keeps the set alive; setns(2) takes it for any of the kinds.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {

@@ -10,6 +10,7 @@ pub mod orphans;
 pub mod plan;
 pub mod process;
 pub mod reclaim;
+pub mod shell;
 pub mod spec;
 pub mod user;
 

@@ -309,7 +309,7 @@ impl Process {
     }
 
     /// Whether it has ended, also when nobody has waited for it yet.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         matches!(nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO), Ok(1))
     }
