@@ -20,6 +20,7 @@ need busybox busybox-static
 need skopeo skopeo
 need umoci umoci
 need strace strace
+need tmux tmux
 need qemu-system-x86_64 qemu-system-x86
 need modprobe kmod
 need strip binutils

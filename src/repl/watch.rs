@@ -65,7 +65,7 @@ impl Watch<'_> {
                 break;
             };
             let screen = terminal::screen();
-            let text = self.draw(&mut seen, gauges, screen);
+            let text = self.draw(&mut seen, &gauges, screen);
             let up = if drawn > 0 { format!("\x1b[{drawn}A\r\x1b[J") } else { String::new() };
             drawn = text.lines().count();
             self.desk.say(&format!("{up}{text}"));
@@ -119,9 +119,9 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn draw(&self, seen: &mut Seen, gauges: Vec<Gauge>, screen: show::Screen) -> String {
+    fn draw(&self, seen: &mut Seen, gauges: &[Gauge], screen: show::Screen) -> String {
         let width = screen.width;
-        let values = seen.note(&gauges);
+        let values = seen.note(gauges);
         let mut out = format!("{}\n", screen.bold(&show::fit(&self.thing.line(), width)));
         let room = width.saturating_sub(NAME + VALUE + 3).clamp(1, 60);
         for (gauge, value) in gauges.iter().zip(values) {

@@ -33,6 +33,8 @@ pub(super) fn fraction(value: f64, _parent: &str, key: &str) -> String {
     match Duration::try_from_secs_f64(value) {
         Ok(duration) if SECONDS.contains(&key) && value > 0.0 => show_duration(duration),
         Ok(_) if SECONDS.contains(&key) => "0".into(),
+        // As the language writes it.
+        _ if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.1}"),
         _ => value.to_string(),
     }
 }
