@@ -216,6 +216,11 @@ pub(super) fn hint(script: &Names<'_>, line: &str, pos: usize) -> Option<String>
         return None;
     }
     let frame = context.frames.last()?;
+    // Of an argument that is being written nothing is left to say.
+    let begins = line[..pos].trim_end().ends_with(['(', ',', '{']);
+    if !begins {
+        return None;
+    }
     if frame.bracket == "(" && context.quote.is_none() && context.word.is_empty() {
         let params = script.parameters(&frame.callee);
         if let Some(params) = params.filter(|params| frame.commas < params.len().max(1)) {

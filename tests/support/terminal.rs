@@ -112,6 +112,13 @@ impl Terminal {
         self.until(prompt, |screen| screen.trim_end().lines().last() == Some(prompt) && self.row() > before);
     }
 
+    /// Gives up what is typed, and waits until `prompt` is there again: what is typed at once behind Ctrl-C is lost, as at
+    /// any terminal.
+    #[track_caller]
+    pub(crate) fn give_up(&self, prompt: &str) {
+        self.then(prompt, || self.keys(&["C-c"]));
+    }
+
     /// The row of the cursor, with what has scrolled away.
     #[track_caller]
     fn row(&self) -> usize {
