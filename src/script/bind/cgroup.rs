@@ -23,32 +23,75 @@ natives! {
 
     /// Sets limits, each read back from the kernel: on a group, or, given a map alone, on a new anonymous group.
     ///
-    /// `options` is a map of limits: sizes are bytes or a text such as `"64MiB"`, counts are numbers, `"max"` takes a
-    /// limit away. Returns the group. On a host with version 1 controllers the values are translated; what has no
-    /// counterpart there is an `unsupported` error that names it. A new group lies below this program's own and is
-    /// removed, its processes killed, when the handle is closed or the script ends. Where one of several limits on a
+    /// Sizes are bytes or a text such as `"64MiB"`, counts are numbers, `"max"` takes a limit away. On a host with version 1
+    /// controllers the values are translated. A new group lies below this program's own. Where one of several limits on a
     /// group fails, it keeps those that it had.
     ///
-    /// Errors: `invalid_argument` (a value that means nothing, a processor or device that is not there, a value that the
-    /// kernel did not hold), `unsupported` (controller not mounted, file not in this version), `permission_denied`
-    /// (no delegation, read-only mount), `busy` (use above the limit; processes in the way of version 2), and with
-    /// systemd's driver (see `cgroup::info`) `unsupported`, `permission_denied` or `timeout` of its manager.
-    /// Needs: root, or a delegated subtree. Source: cgroup-v2.rst, "Controllers"; cgroups(7).
-    fn "cgroup::limit"(group: Either<Held<Cgroup>, Limits>, options: Option<Limits>) -> Held<Cgroup> = limit;
-    /// Makes a group called `name` below this program's own, with the limits of `options`.
+    /// Returns: the group.
+    /// Errors: `invalid_argument` for a value that means nothing or that the kernel does not hold, and for a group of others;
+    /// `not_found` for a device or processor that is not there; `unsupported` for a controller that is not mounted, and for what
+    /// version 1 has no counterpart for; `permission_denied` without delegation, and on a read-only mount; `busy` when more is
+    /// used than the limit, and for processes in the way of version 2; `timeout` of systemd's manager (see `cgroup::info`).
+    /// Needs: root, or a delegated subtree; the controller in version 1 or 2.
+    /// Calls: cgroups(7), mkdir(2), write(2), bpf(2)
+    /// Undo: a new group is removed, its processes killed; limits on a group that was there are set back.
+    /// Example:
+    ///     let group = cgroup::limit(#{ memory: "64MiB", pids: 16 });
+    ///     group.limits()["memory.max"]                        // => 67108864
+    ///     proc::exec(["true"], #{ cgroup: group }).ok         // => true
+    ///     cgroup::limit(group, #{ pids: 8 }).limits()["pids.max"] // => 8
+    ///     cgroup::limit(#{ memory: "lots" })                  // throws invalid_argument
+    fn "cgroup::limit"(
+        /// A group, or the limits of a new one.
+        group: Either<Held<Cgroup>, Limits>,
+        options: Option<Limits>
+    ) -> Held<Cgroup> = limit;
+    /// Makes a group with a name below this program's own.
     ///
-    /// Errors: `already_exists`, `invalid_argument` for a name with a slash, and those of `cgroup::limit`.
-    /// Needs: root, or a delegated subtree. Source: cgroup-v2.rst, "Organizing Processes and Threads".
-    fn "cgroup::create"(name: String, options: OrNone) -> (HandleId, Rc<Cgroup>) = create;
+    /// Returns: the group, empty.
+    /// Errors: `already_exists` when the name is taken; `invalid_argument` for a name with a slash, and for a value that means
+    /// nothing; `unsupported` for a controller that is not mounted; `permission_denied` without delegation; `busy` for processes
+    /// in the way of version 2; `timeout` of systemd's manager.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7), mkdir(2)
+    /// Undo: it is removed, its processes killed.
+    /// Example:
+    ///     let name = `demo-${sys::info().pid}`;
+    ///     let group = cgroup::create(name, #{ pids: 4 });
+    ///     group.path.ends_with(name)    // => true
+    ///     cgroup::create(name)          // throws already_exists
+    fn "cgroup::create"(
+        /// The name of its folder.
+        name: String,
+        options: OrNone
+    ) -> (HandleId, Rc<Cgroup>) = create;
     /// The group of this program, to be looked at: it is not the script's to change.
-    fn "cgroup::current"() -> (HandleId, Rc<Cgroup>) = current;
-    /// The group of a process (its id, or a `Process`), to be looked at.
     ///
-    /// Errors: `not_found` when the process is gone. Source: proc_pid_cgroup(5).
-    fn "cgroup::of"(process: Either<Open<Process>, i32>) -> (HandleId, Rc<Cgroup>) = of;
-    /// What this host has: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the
-    /// folder of this program's own group and whether that is `writable`; `delegation` (`delegated`, `why`, and a `fix` where
-    /// something is to be mended); `driver` and `driver_reason`.
+    /// Returns: the group.
+    /// Errors: `unsupported` where no control groups are mounted.
+    /// Needs: nothing.
+    /// Calls: proc_pid_cgroup(5)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::info().pid in cgroup::current().procs()    // => true
+    ///     cgroup::limit(cgroup::current(), #{ pids: 100 }) // throws permission_denied
+    fn "cgroup::current"() -> (HandleId, Rc<Cgroup>) = current;
+    /// The group of a process, to be looked at.
+    ///
+    /// Returns: the group.
+    /// Errors: `not_found` when the process is gone; `unsupported` where no control groups are mounted.
+    /// Needs: nothing.
+    /// Calls: proc_pid_cgroup(5)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ cgroup: group });
+    ///     sleep.pid in cgroup::of(sleep).procs() // => true
+    fn "cgroup::of"(
+        /// A `Process`, or a process id.
+        process: Either<Open<Process>, i32>
+    ) -> (HandleId, Rc<Cgroup>) = of;
+    /// What this host has: the version, the controllers, what is delegated, and which driver makes groups.
     ///
     /// With the driver `cgroupfs` groups are made below this program's own. With `systemd`, which is taken where systemd
     /// runs the host and has not delegated that group, its manager is asked over D-Bus for one scope, when the first
@@ -57,84 +100,260 @@ natives! {
     /// `CSHELL_CGROUP_DRIVER` chooses one of the two; `cgroupfs` then moves what is in the own group into a leaf below
     /// it where version 2 wants that.
     ///
-    /// Errors: `invalid_argument` for a driver that there is not, `unsupported` for `systemd` where it does not run.
-    /// Source: systemd's "Control Group APIs and Delegation", org.freedesktop.systemd1(5).
+    /// Returns: `mode` (`v1`, `hybrid`, `v2` or `none`) and `why`; `controllers`, each with its `version`, the folder of this
+    /// program's own group and whether that is `writable`; `unified`; `delegation` (`delegated`, `why`, and a `fix` where
+    /// something is to be mended); `driver` and `driver_reason`.
+    /// Errors: `invalid_argument` for a driver that there is not; `unsupported` for `systemd` where it does not run.
+    /// Needs: nothing.
+    /// Calls: cgroups(7), org.freedesktop.systemd1(5)
+    /// Undo: nothing.
+    /// Example:
+    ///     cgroup::info().mode in ["v1", "hybrid", "v2"] // => true
     fn "cgroup::info"() -> Value = info;
-    /// The groups below the one that the script's are made in as a tree, put together from all hierarchies: `name`, `paths`, `procs`, and
-    /// `children`, each of the same shape.
+    /// The groups below the one that the script's are made in, put together from all hierarchies.
+    ///
+    /// Returns: `name`, `paths`, `procs` and `children`, each of the same shape.
+    /// Errors: `not_found` where `/proc` is not mounted; `unsupported` for a driver that does not run.
+    /// Needs: nothing.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let name = `demo-${sys::info().pid}`;
+    ///     let group = cgroup::create(name, #{ pids: 4 });
+    ///     cgroup::tree().children.some(|below| below.name.ends_with(name)) // => true
     fn "cgroup::tree"() -> Value = tree_of;
     /// Proves that limits bite: each is set on a throw-away group, in which a program of a few instructions runs.
     ///
     /// Half of the memory lives and 16 MiB more than the limit is killed; fork is refused; the processor is held back
     /// (measured over half a second or five periods, a quarter and one period of tolerance); a second's worth is read
     /// from a device, which takes half a second longer than without the limit (direct reads, the best of three and of
-    /// two; writes are never tried); a process may use the processors of `cpuset` and no others. Returns a list, one
-    /// entry a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or `SKIP: `
-    /// with the reason.
+    /// two; writes are never tried); a process may use the processors of `cpuset` and no others.
     ///
-    /// Errors: `unsupported` when a limit does not bite, and those of `cgroup::limit`. Needs: as `cgroup::limit`.
+    /// Returns: a list, one map a limit: `limit`, `bites` (`true`, or `()` when it was not tried) and `text`, what was seen or
+    /// `SKIP: ` with the reason.
+    /// Errors: `unsupported` when a limit does not bite, and for a controller that is not mounted; `permission_denied` without
+    /// delegation; `timeout` for a probe that does not end; `invalid_argument` for a value that means nothing.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7), clone3(2)
+    /// Undo: the groups are gone before it returns.
+    /// Example:
+    ///     cgroup::probe(#{ pids: 4 })[0].bites // => true
     fn "cgroup::probe"(options: Limits) -> Value = probe_all;
 
     /// The folders of the group, one a hierarchy.
     get "Cgroup.paths"(group: Open<Cgroup>) -> Vec<String> = paths;
     /// The folder of the group in its first hierarchy (version 2 where there is one).
     get "Cgroup.path"(group: Open<Cgroup>) -> String = path;
-    /// Sets limits, as `cgroup::limit`. Returns the group.
+    /// Sets limits, as `cgroup::limit`.
+    ///
+    /// Returns: the group.
+    /// Errors: `invalid_argument` for a value that means nothing or that the kernel does not hold; `permission_denied` for a
+    /// group of others, and without delegation; `unsupported`, `not_found` and `busy` as `cgroup::limit`.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7), write(2)
+    /// Undo: the limits go with the group.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     group.limit(#{ pids: 32 }).limits()["pids.max"]         // => 32
+    ///     group.limit(#{ "pids.max": "max" }).limits()["pids.max"] // => "max"
     method "Cgroup.limit"(group: Held<Cgroup>, options: Limits) -> Held<Cgroup> = limit_method;
-    /// Makes a group called `name` below this one, in the same hierarchies, with the limits of `options`.
+    /// Makes a group with a name below this one, in the same hierarchies.
     ///
-    /// Errors: as `cgroup::create`; `busy` in version 2 while this group has processes of its own.
-    method "Cgroup.create"(group: Held<Cgroup>, name: String, options: OrNone) -> (HandleId, Rc<Cgroup>) = create_below;
-    /// The limits in force, by the names of version 2: bytes and counts as numbers.
+    /// Returns: the group, empty.
+    /// Errors: `already_exists` when the name is taken; `busy` in version 2 while this group has processes of its own;
+    /// `invalid_argument` for a name with a slash, and for a value that means nothing; `permission_denied` for a group of others;
+    /// `unsupported` for a controller that is not mounted.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7), mkdir(2)
+    /// Undo: it is removed, its processes killed.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let below = group.create("worker", #{ pids: 4 });
+    ///     below.paths.len() > 0             // => true
+    ///     group.children().map(|g| g.name)  // => ["worker"]
+    method "Cgroup.create"(
+        group: Held<Cgroup>,
+        /// The name of its folder.
+        name: String,
+        options: OrNone
+    ) -> (HandleId, Rc<Cgroup>) = create_below;
+    /// The limits in force.
+    ///
+    /// Returns: a map by the names of version 2: bytes and counts as numbers, `"max"` where there is no limit.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     cgroup::limit(#{ cpus: 0.5 }).limits()["cpu.max"] // => "50000 100000"
     method "Cgroup.limits"(group: Open<Cgroup>) -> Value = limits;
-    /// What the group uses: `memory` (`current peak swap`, bytes; `oom_kills`), `cpu` (`usage user system throttled`,
-    /// seconds; the same in microseconds as `usage_usec user_usec system_usec`; `periods throttled_periods`), `pids`
-    /// (`current peak`), `io` (for each device `device rbytes wbytes rios wios`) and `frozen`. `()` where the kernel does
-    /// not count it.
-    method "Cgroup.stats"(group: Open<Cgroup>) -> Value = stats;
-    /// What has happened: how often `low high max oom oom_kill oom_group_kill` (memory) and `pids_max` (fork refused)
-    /// came, as far as the kernel counts them, and whether the group is `frozen` and `populated`.
+    /// What the group uses.
     ///
-    /// Source: cgroup-v2.rst, memory.events, pids.events, cgroup.events.
+    /// Returns: `memory` (`current peak swap`, bytes; `oom_kills`), `cpu` (`usage user system throttled`, seconds; the same in
+    /// microseconds as `usage_usec user_usec system_usec`; `periods throttled_periods`), `pids` (`current peak`), `io` (for each
+    /// device `device rbytes wbytes rios wios`) and `frozen`; `()` where the kernel does not count it.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ cgroup: group });
+    ///     group.stats().pids.current // => 1
+    method "Cgroup.stats"(group: Open<Cgroup>) -> Value = stats;
+    /// What has happened in the group.
+    ///
+    /// Returns: how often `low high max oom oom_kill oom_group_kill` (memory) and `pids_max` (fork refused) came, as far as the
+    /// kernel counts them, and whether the group is `frozen` and `populated`.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     group.events().populated // => false
     method "Cgroup.events"(group: Open<Cgroup>) -> Value = events;
-    /// Waits for an event, and returns `event`, `count` (since it was last waited for) and `total`.
+    /// Waits for an event of the group.
     ///
     /// `event` is one that `.events()` counts: what came before the call and was not waited for counts as well. Or a
     /// state, which may hold already: `frozen thawed populated empty`. Or pressure: `cpu_pressure memory_pressure
-    /// io_pressure`, when processes waited `stall` (default 100ms) in a `window` (1s), `full` for all at once. `options`:
-    /// `timeout`, without which it waits for ever, and those three.
+    /// io_pressure`, when processes waited `stall` in a `window`, `full` for all at once.
     ///
-    /// Errors: `timeout`, `invalid_argument` for no event, `unsupported` where it is not counted. Source: psi.rst.
-    method "Cgroup.wait"(group: Open<Cgroup>, event: String, options: OrEmpty<WaitOptions>) -> Value = wait;
-    /// Calls a function at each event, with a map of `event`, `count` (since the last call), `total`, `group` (its name)
-    /// and `cgroup` (the group itself, in place of the variable, which a closure cannot use here). Called between native calls and inside those that block (`proc::exec`, `sys::sleep`, `.wait`, …), but not
-    /// while such a function runs. What it throws ends the call that blocks, kills the command that it waits for, and
-    /// fails the script.
+    /// Returns: `event`, `count` (since it was last waited for), `total` and `group` (its name).
+    /// Errors: `timeout` when it does not come in time; `invalid_argument` for no event; `unsupported` where it is not counted;
+    /// `not_found` when the group was removed from outside; `interrupted` when a signal asks the program to stop.
+    /// Needs: nothing; for pressure Linux 4.20 and version 2.
+    /// Calls: poll(2), inotify(7), cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let short = proc::spawn(["sleep", "0.05"], #{ cgroup: group });
+    ///     group.wait("empty").event                     // => "empty"
+    ///     group.wait("populated", #{ timeout: "20ms" }) // throws timeout
+    method "Cgroup.wait"(
+        group: Open<Cgroup>,
+        /// The name of the event.
+        event: String,
+        options: OrEmpty<WaitOptions>
+    ) -> Value = wait;
+    /// Calls a function at each event.
     ///
-    /// Errors: as `.wait`; pressure can only be waited for.
-    method "Cgroup.on"(group: Open<Cgroup>, event: String, function: FnPtr) = on;
-    /// How long processes had to wait for `cpu`, `memory` and `io` (PSI): `some` and `full`, with `avg10 avg60 avg300`
-    /// (percent) and `total` (microseconds).
+    /// Called between native calls and inside those that block (`proc::exec`, `sys::sleep`, `.wait`, …), but not while such a
+    /// function runs. What it throws ends the call that blocks, kills the command that it waits for, and fails the script.
     ///
-    /// Errors: `unsupported` without a version 2 tree, or on a kernel without CONFIG_PSI. Source: psi.rst.
+    /// Errors: `invalid_argument` for no event, and for pressure, which can only be waited for; `unsupported` where it is not
+    /// counted.
+    /// Needs: nothing.
+    /// Calls: inotify(7), cgroups(7)
+    /// Undo: it is called no more when the group is closed.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     group.on("populated", |e| print(e.event));
+    ///     proc::exec(["sleep", "0.1"], #{ cgroup: group });
+    ///     // prints populated
+    method "Cgroup.on"(
+        group: Open<Cgroup>,
+        /// The name of the event, as `.wait` takes it.
+        event: String,
+        /// What is called, with a map of `event`, `count` (since the last call), `total`, `group` (its name) and `cgroup` (the group
+        /// itself, in place of the variable, which a closure cannot use here).
+        function: FnPtr
+    ) = on;
+    /// How long processes had to wait for processor, memory and disk (PSI).
+    ///
+    /// Returns: `cpu`, `memory` and `io`, each with `some` and `full`: `avg10 avg60 avg300` (percent) and `total`
+    /// (microseconds).
+    /// Errors: `unsupported` without a version 2 tree, or on a kernel without CONFIG_PSI.
+    /// Needs: nothing; Linux 4.20 and version 2.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     try { group.pressure().cpu.some.total >= 0 } catch (e) { e.kind == "unsupported" } // => true
     method "Cgroup.pressure"(group: Open<Cgroup>) -> Value = pressure;
     /// The processes in the group.
-    method "Cgroup.procs"(group: Open<Cgroup>) -> Vec<i64> = procs;
-    /// The groups below it, each with `name`, `paths`, `procs` and `children`.
-    method "Cgroup.children"(group: Open<Cgroup>) -> Vec<Value> = children;
-    /// Moves a process (its id, or a `Process`), with all its threads, into the group, out of the one it was in.
     ///
-    /// Errors: `not_found` when it is gone; `busy` in version 2 when groups below this one have controllers.
-    method "Cgroup.add"(group: Open<Cgroup>, process: Either<Open<Process>, i32>) = add;
+    /// Returns: process ids.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ cgroup: group });
+    ///     group.procs() == [sleep.pid] // => true
+    method "Cgroup.procs"(group: Open<Cgroup>) -> Vec<i64> = procs;
+    /// The groups below it.
+    ///
+    /// Returns: a list of maps, each with `name`, `paths`, `procs` and `children`.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let below = group.create("a");
+    ///     group.children()[0].procs // => []
+    method "Cgroup.children"(group: Open<Cgroup>) -> Vec<Value> = children;
+    /// Moves a process with all its threads into the group, out of the one it was in.
+    ///
+    /// Errors: `not_found` when it is gone; `busy` in version 2 when groups below this one have controllers;
+    /// `invalid_argument` for what is no process id; `permission_denied` for a process or a group of others.
+    /// Needs: root, or a delegated subtree that holds both groups.
+    /// Calls: cgroups(7), write(2)
+    /// Undo: nothing; the process ends with the group.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let sleep = proc::spawn(["sleep", "60"]);
+    ///     group.add(sleep);
+    ///     group.procs() == [sleep.pid] // => true
+    method "Cgroup.add"(
+        group: Open<Cgroup>,
+        /// A `Process`, or a process id.
+        process: Either<Open<Process>, i32>
+    ) = add;
     /// Stops all processes of the group and of those below it, and waits until they have stopped.
     ///
-    /// Errors: `timeout` after 10 s; `unsupported` without version 2 and without the freezer of version 1.
-    /// Source: cgroup-v2.rst, cgroup.freeze; freezer-subsystem.rst.
+    /// Errors: `timeout` after 10 s; `unsupported` without version 2 and without the freezer of version 1; `interrupted` when a
+    /// signal asks the program to stop; `permission_denied` for a group of others.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7)
+    /// Undo: they go on, and are killed when the group is removed.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ cgroup: group });
+    ///     group.freeze();
+    ///     group.stats().frozen // => true
+    ///     group.thaw();
+    ///     group.stats().frozen // => false
     method "Cgroup.freeze"(group: Open<Cgroup>) = freeze_group;
-    /// Lets them go on.
+    /// Lets the processes of a frozen group go on.
+    ///
+    /// Errors: `timeout` after 10 s; `unsupported` without version 2 and without the freezer of version 1; `interrupted` when a
+    /// signal asks the program to stop; `permission_denied` for a group of others.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     group.freeze();
+    ///     group.thaw();
+    ///     group.stats().frozen // => false
     method "Cgroup.thaw"(group: Open<Cgroup>) = thaw;
-    /// Kills every process of the group and of groups below it, frozen ones too, and waits until they are gone: by
-    /// `cgroup.kill`, else frozen, signalled and thawed, so that none that is born meanwhile gets away.
+    /// Kills every process of the group and of groups below it, frozen ones too, and waits until they are gone.
+    ///
+    /// By `cgroup.kill`, else frozen, signalled and thawed, so that none that is born meanwhile gets away.
+    ///
+    /// Errors: `timeout` when one does not end; `busy` when processes are born faster than they can be killed;
+    /// `permission_denied` for a group of others.
+    /// Needs: root, or a delegated subtree.
+    /// Calls: cgroups(7), kill(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let group = cgroup::limit(#{ pids: 16 });
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ cgroup: group });
+    ///     group.kill();
+    ///     sleep.wait().signal // => "SIGKILL"
     method "Cgroup.kill"(group: Open<Cgroup>) = kill;
 }
 

@@ -94,19 +94,93 @@ impl<T: Kind> Verbs<T> {
         /// Whether the thing is still there.
         get "is_open"(handle: Held<T>) -> bool = is_open::<T>;
         /// All facts, as a map.
+        ///
+        /// Returns: what each kind of thing knows of itself.
+        /// Errors: `closed` when the handle was closed before.
+        /// Needs: nothing.
+        /// Calls: nothing.
+        /// Undo: nothing.
+        /// Example:
+        ///     let dir = fs::temp_dir();
+        ///     [dir.kind, dir.is_open]               // => ["Dir", true]
+        ///     dir.inspect().path == dir.path        // => true
+        ///     [dir.id > 0, dir.name != ""]          // => [true, true]
         method "inspect"(handle: Held<T>) -> serde_json::Value = inspect::<T>;
-        /// Takes the thing away now. Closing twice is fine.
+        /// Takes the thing away now, and what rests on it. Closing twice is fine.
+        ///
+        /// Errors: `busy` for a mount that is in use, and others by what the kernel refuses; what could not be taken back is tried
+        /// again at the end of the script, and then by `cshell gc`.
+        /// Needs: what making it needed.
+        /// Calls: nothing.
+        /// Undo: this is the undoing.
+        /// Example:
+        ///     let dir = fs::temp_dir();
+        ///     let path = dir.path;
+        ///     dir.close();
+        ///     [dir.is_open, fs::exists(path)] // => [false, false]
         method "close"(handle: Held<T>) = close::<T>;
         /// Hands the thing over: it outlives the script, until `cshell gc --kept`.
+        ///
+        /// Errors: `unsupported` for what lives in this program or in its mount namespace, with the reason; `closed` when the
+        /// handle was closed before.
+        /// Needs: nothing.
+        /// Calls: nothing.
+        /// Undo: nothing; that is its purpose.
+        /// Example:
+        ///     let dir = fs::temp_dir(#{ size: "1MiB" });
+        ///     dir.keep(); // throws unsupported
         method "keep"(handle: Held<T>) = keep::<T>;
-        /// One useful line.
+        /// One useful line, as `print` shows it; it also works on a closed handle.
+        ///
+        /// Returns: the line.
+        /// Errors: nothing.
+        /// Needs: nothing.
+        /// Calls: nothing.
+        /// Undo: nothing.
+        /// Example:
+        ///     fs::temp_dir().to_string().starts_with("Dir ") // => true
         method "to_string"(handle: Held<T>) -> String = line::<T>;
-        /// One useful line.
+        /// One useful line, as it is shown inside lists and maps.
+        ///
+        /// Returns: the same as `to_string`.
+        /// Errors: nothing.
+        /// Needs: nothing.
+        /// Calls: nothing.
+        /// Undo: nothing.
+        /// Example:
+        ///     let dir = fs::temp_dir();
+        ///     dir.to_debug() == dir.to_string() // => true
         method "to_debug"(handle: Held<T>) -> String = line::<T>;
         /// Whether both stand for the same thing.
-        method "=="(handle: Held<T>, other: Dynamic) -> bool = same::<T>;
+        ///
+        /// Returns: `true` also for copies of one handle, and when it is closed.
+        /// Errors: nothing.
+        /// Needs: nothing.
+        /// Calls: nothing.
+        /// Undo: nothing.
+        /// Example:
+        ///     let a = fs::temp_dir();
+        ///     let b = a;
+        ///     [a == b, a == fs::temp_dir()] // => [true, false]
+        method "=="(
+            handle: Held<T>,
+            /// Any value; what is no handle of this kind is not the same.
+            other: Dynamic
+        ) -> bool = same::<T>;
         /// Whether they stand for different things.
-        method "!="(handle: Held<T>, other: Dynamic) -> bool = differ::<T>;
+        ///
+        /// Returns: the opposite of `==`.
+        /// Errors: nothing.
+        /// Needs: nothing.
+        /// Calls: nothing.
+        /// Undo: nothing.
+        /// Example:
+        ///     fs::temp_dir() != fs::temp_dir() // => true
+        method "!="(
+            handle: Held<T>,
+            /// Any value; what is no handle of this kind is different.
+            other: Dynamic
+        ) -> bool = differ::<T>;
     }
 }
 

@@ -20,36 +20,158 @@ natives! {
 
     /// Makes a base of this machine's own binaries, with the libraries and interpreters they need.
     ///
-    /// `binaries` are names in PATH or absolute paths. ELF dependencies, the loader and `#!` lines are followed; what a
-    /// program opens while it runs (plug-ins, an interpreter's library) is added with `include`. The base also has
-    /// `/proc /sys /dev /tmp /run /root /etc` and a minimal user database. It goes when the script ends.
+    /// ELF dependencies, the loader and `#!` lines are followed; what a program opens while it runs (plug-ins, an interpreter's
+    /// library) is added with `include`. The base also has `/proc /sys /dev /tmp /run /root /etc` and a minimal user database.
     ///
-    /// Errors: `not_found` for a binary or path that does not exist. Source: ld.so(8), execve(2).
-    fn "image::host"(binaries: Vec<String>, options: OrEmpty<Include>) -> (HandleId, Rc<Image>) = host;
+    /// Returns: an image that is not in the store: `image::commit` of an overlay on it puts one there.
+    /// Errors: `not_found` for a binary, a library or a path that does not exist; `corrupt` for an ELF file that is malformed;
+    /// `unsupported` for a socket in `include`; `permission_denied` for what this user may not read; `invalid_argument` for what is
+    /// no program, and for a relative path in `include`; `limit_reached` for scripts that are each other's interpreters.
+    /// Needs: nothing.
+    /// Calls: ld.so(8), elf(5), execve(2)
+    /// Undo: its folder is removed.
+    /// Example:
+    ///     let base = image::host(["sh", "echo"]);
+    ///     [base.reference, base.tag, base.digest]   // => [(), (), ()]
+    ///     [base.layers, base.args]                  // => [1, ["/bin/sh"]]
+    ///     proc::exec(["echo", "in"], #{ rootfs: base }).stdout // => "in\n"
+    ///     image::host(["no-such-program"])          // throws not_found
+    fn "image::host"(
+        /// Names that are looked up in PATH, or absolute paths.
+        binaries: Vec<String>,
+        options: OrEmpty<Include>
+    ) -> (HandleId, Rc<Image>) = host;
     /// An image without layers, to start from nothing.
+    ///
+    /// Returns: an image that is not in the store.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing is on disk.
+    /// Example:
+    ///     let empty = image::scratch();
+    ///     [empty.layers, empty.size] // => [0, 0]
     fn "image::scratch"() -> (HandleId, Rc<Image>) = scratch;
     /// The image of the store with this name and tag, or this digest.
     ///
-    /// Errors: `not_found`, with near names; `invalid_argument` for a malformed name.
-    fn "image::from"(reference: String) -> (HandleId, Rc<Image>) = from;
-    /// Writes an overlay to the store as the image `reference`: its layers below, and its writable layer as one on top,
-    /// with whiteouts for what was deleted.
+    /// Returns: the image; its layers are unpacked when they are first used.
+    /// Errors: `not_found` when the store has none, with near names; `invalid_argument` for a malformed name; `corrupt` for a
+    /// damaged index or manifest.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing; the image stays in the store.
+    /// Example:
+    ///     image::commit(fs::overlay(image::host(["true"])), "localhost/demo:1");
+    ///     let found = image::from("localhost/demo:1");
+    ///     found.reference                         // => "localhost/demo:1"
+    ///     found.digest.starts_with("sha256:")     // => true
+    ///     image::remove("localhost/demo:1");
+    ///     image::from("localhost/demo:1")         // throws not_found
+    fn "image::from"(
+        /// The name: `"localhost/demo:1"`, or `"sha256:…"`.
+        reference: String
+    ) -> (HandleId, Rc<Image>) = from;
+    /// Writes an overlay to the store as an image: its layers below, and its writable layer as one on top.
     ///
-    /// The image outlives the script; `image::remove` takes it away. Errors: `invalid_argument` for a malformed name or a
-    /// read-only overlay, `unsupported` for a layer with redirects. Source: OCI image-spec, layer.md and config.md.
-    fn "image::commit"(overlay: Open<Overlay>, reference: String, options: OrEmpty<Commit>) -> (HandleId, Rc<Image>) = commit;
-    /// The images of the store: a list of maps `#{reference, digest, size, layers, created}`.
+    /// What was deleted becomes whiteouts. An image that had the name loses it.
+    ///
+    /// Returns: the image, in the store.
+    /// Errors: `invalid_argument` for a malformed name, a configuration that is none, a read-only overlay, and a file whose name means
+    /// something else in a layer; `unsupported` for a layer with redirects, and for a store that a newer version wrote; `busy` when
+    /// a file shrinks while it is read; `not_found` when a layer is missing; `corrupt` for a damaged store; `limit_reached` when
+    /// the disk is full.
+    /// Needs: nothing beside the overlay.
+    /// Calls: fsync(2), rename(2), flock(2)
+    /// Undo: nothing; the image outlives the script, `image::remove` takes it away.
+    /// Example:
+    ///     let root = fs::overlay(image::host(["sh"]));
+    ///     fs::write(root.path("hello"), "hi");
+    ///     let img = image::commit(root, "localhost/demo:1", #{ cmd: ["/bin/sh", "-c", "echo hi"] });
+    ///     [img.reference, img.layers]     // => ["localhost/demo:1", 2]
+    ///     proc::exec(img.args, #{ rootfs: img }).stdout // => "hi\n"
+    ///     image::remove("localhost/demo:1");
+    fn "image::commit"(
+        /// The overlay; it stays mounted and may be written to afterwards.
+        overlay: Open<Overlay>,
+        /// The name and tag; `latest` when it has no tag.
+        reference: String,
+        options: OrEmpty<Commit>
+    ) -> (HandleId, Rc<Image>) = commit;
+    /// The images of the store.
+    ///
+    /// Returns: one map an image: `reference`, `digest`, `size` (bytes), `layers` (how many) and `created`.
+    /// Errors: `corrupt` for a damaged store; `permission_denied` for a store of another user.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     image::commit(fs::overlay(image::host(["true"])), "localhost/demo:1");
+    ///     image::list().map(|img| img.reference) // => ["localhost/demo:1"]
+    ///     image::remove("localhost/demo:1");
     fn "image::list"() -> Vec<serde_json::Value> = list;
-    /// All that the store knows of an image: manifest and configuration.
-    fn "image::inspect"(reference: String) -> serde_json::Value = inspect;
-    /// Takes a name away, and with the last one the blobs and layers that nothing else uses: `#{untagged, blobs, bytes, layers}`.
-    fn "image::remove"(reference: String) -> serde_json::Value = remove;
-    /// Removes blobs and unpacked layers that no image uses: `#{blobs, bytes, layers}`.
+    /// All that the store knows of an image.
+    ///
+    /// Returns: `reference`, `digest`, and the `manifest` and the `config` as OCI has them.
+    /// Errors: `not_found` when the store has none; `invalid_argument` for a malformed name; `corrupt` for a damaged blob.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     image::commit(fs::overlay(image::host(["true"])), "localhost/demo:1", #{ user: "1000" });
+    ///     image::inspect("localhost/demo:1").config.config.User // => "1000"
+    ///     image::remove("localhost/demo:1");
+    fn "image::inspect"(
+        /// The name, or the digest.
+        reference: String
+    ) -> serde_json::Value = inspect;
+    /// Takes a name away, and with the last one what nothing else uses.
+    ///
+    /// Returns: `untagged` (the names), and how many `blobs`, `bytes` and `layers` went with it.
+    /// Errors: `not_found` when the store has none, with near names; `invalid_argument` for a malformed or ambiguous name; `corrupt` for a
+    /// damaged store.
+    /// Needs: nothing.
+    /// Calls: unlink(2), flock(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     image::commit(fs::overlay(image::host(["true"])), "localhost/demo:1");
+    ///     image::remove("localhost/demo:1").untagged // => ["localhost/demo:1"]
+    ///     image::remove("localhost/demo:1")          // throws not_found
+    fn "image::remove"(
+        /// The name, or the digest.
+        reference: String
+    ) -> serde_json::Value = remove;
+    /// Removes blobs and unpacked layers that no image uses.
+    ///
+    /// Returns: how many `blobs`, `bytes` and `layers` went.
+    /// Errors: `corrupt` for a damaged store; `permission_denied` for a store of another user.
+    /// Needs: nothing.
+    /// Calls: unlink(2), flock(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     image::prune() // => #{"blobs": 0, "bytes": 0, "layers": 0}
     fn "image::prune"() -> serde_json::Value = prune;
     /// Writes an image to an OCI layout of its own, a folder: for `skopeo`, `umoci` and others.
     ///
-    /// Errors: `already_exists`. Returns `#{path, tag, digest, size}`.
-    fn "image::save"(reference: String, path: PathBuf, options: OrEmpty<Save>) -> serde_json::Value = save;
+    /// Returns: `path`, `tag`, `digest` and `size` (bytes).
+    /// Errors: `already_exists` when there is something at the path; `not_found` when the store has no such image;
+    /// `invalid_argument` for a malformed name or tag; `corrupt` for a damaged blob.
+    /// Needs: nothing.
+    /// Calls: skopeo(1)
+    /// Undo: nothing; the folder stays.
+    /// Example:
+    ///     image::commit(fs::overlay(image::host(["true"])), "localhost/demo:1");
+    ///     let dir = fs::temp_dir();
+    ///     let saved = image::save("localhost/demo:1", dir.path("layout"));
+    ///     saved.tag                                   // => "1"
+    ///     fs::exists(dir.path("layout/index.json"))   // => true
+    ///     image::remove("localhost/demo:1");
+    fn "image::save"(
+        /// The name of an image of the store.
+        reference: String,
+        /// The folder to make.
+        path: PathBuf,
+        options: OrEmpty<Save>
+    ) -> serde_json::Value = save;
 
     /// The name and tag, or `()`.
     get "Image.reference"(image: Open<Image>) -> Option<String> = reference_of;
@@ -64,6 +186,16 @@ natives! {
     /// The command that it runs: entrypoint, then cmd.
     get "Image.args"(image: Open<Image>) -> Vec<String> = args;
     /// Its folders, topmost first, unpacked where they are not yet.
+    ///
+    /// Returns: paths in the store, to be read and not to be changed.
+    /// Errors: `corrupt` when a blob does not match its digest, or is no valid archive; `not_found` when the image was removed
+    /// meanwhile; `limit_reached` when the disk is full.
+    /// Needs: nothing.
+    /// Calls: openat2(2), tar(5)
+    /// Undo: nothing; layers stay unpacked in the store.
+    /// Example:
+    ///     let base = image::host(["true"]);
+    ///     fs::exists(base.lowerdirs()[0] + "/bin/true") // => true
     method "Image.lowerdirs"(image: Open<Image>) -> Vec<PathBuf> = lowerdirs;
 }
 

@@ -29,35 +29,126 @@ natives! {
     /// takes ids that no other container has: a command in the set finds the files of its root and of its `idmap` volumes
     /// owned by who owns them outside. Ids outside are those that this program has (without root see `sys::rootless`).
     ///
-    /// Errors: `invalid_argument` for options that contradict each other, `permission_denied` without CAP_SYS_ADMIN
-    /// (or `"user"` among the kinds), `limit_reached` at a limit of `user.max_*_namespaces`. Kernel: 5.6, clone3(2);
-    /// time namespaces 6.1.
+    /// Returns: the set; commands are started in it with `.exec`, or with `ns` of `proc::exec`.
+    /// Errors: `invalid_argument` for an unknown kind, and for options that contradict each other or need a kind that is not
+    /// there; `permission_denied` without the privilege, for ids that the caller may not map, or where user namespaces are
+    /// forbidden; `limit_reached` at a limit of `user.max_*_namespaces`, and when no range of ids is left; `already_exists` for
+    /// a `pin` that exists; `unsupported` for `pin` without root, and for a kind that the kernel lacks.
+    /// Needs: CAP_SYS_ADMIN, or `"user"` among the kinds; Linux 5.6, for time namespaces 6.1.
+    /// Calls: clone3(2), setns(2), namespaces(7), user_namespaces(7), pid_namespaces(7), sethostname(2), newuidmap(1)
+    /// Undo: the process that keeps them is killed, and with it everything in a pid namespace of the set; pins are unmounted.
+    /// Example:
+    ///     let box = ns::new(#{ kinds: ["pid", "uts", "net"], hostname: "lab" });
+    ///     box.exec("hostname").stdout     // => "lab\n"
+    ///     box.kinds                       // => ["pid", "net", "uts"]
+    ///     box.hostname                    // => "lab"
+    ///     ns::of(box.pid).uts == box.inode("uts") // => true
+    ///     ns::new(["dreams"])             // throws invalid_argument
     fn "ns::new"(options: NsSpec) -> (HandleId, Rc<NsSet>) = new;
-    /// The namespaces of a process (its id, or a handle), by kind: a map of inode numbers, as `lsns` shows them.
+    /// The namespaces of a process, as `lsns` shows them.
     ///
-    /// Errors: `not_found` when there is no such process. Source: namespaces(7), /proc/PID/ns.
-    fn "ns::of"(process: Subject) -> BTreeMap<String, u64> = of;
-    /// The namespaces of this program, by kind: a map of inode numbers.
+    /// Returns: for each kind the inode number of the namespace.
+    /// Errors: `not_found` when there is no such process; `permission_denied` for one that this user may not look at.
+    /// Needs: nothing for processes of one's own; CAP_SYS_PTRACE for those of others.
+    /// Calls: namespaces(7), stat(2), lsns(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     ns::of(sys::info().pid) == ns::host() // => true
+    ///     ns::of(-1)                            // throws invalid_argument
+    fn "ns::of"(
+        /// The process: its id, an `Ns` (the process that keeps it) or a `Process`.
+        process: Subject
+    ) -> BTreeMap<String, u64> = of;
+    /// The namespaces of this program.
+    ///
+    /// Returns: for each kind the inode number of the namespace.
+    /// Errors: `not_found` where `/proc` is not mounted.
+    /// Needs: nothing.
+    /// Calls: namespaces(7), stat(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     ns::host().keys() // => ["cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts"]
     fn "ns::host"() -> BTreeMap<String, u64> = host;
-    /// All namespaces that some process is in: a list of maps `#{kind, inode, pids, pid}`.
+    /// All namespaces that some process is in, as far as this user may look.
     ///
-    /// Source: /proc/PID/ns, as lsns(8).
+    /// Returns: one map a namespace: `kind`, `inode`, `pids` (how many processes are in it) and `pid` (the lowest of them).
+    /// Errors: `not_found` where `/proc` is not mounted.
+    /// Needs: nothing for processes of one's own; CAP_SYS_PTRACE for those of others.
+    /// Calls: namespaces(7), proc(5), lsns(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     let box = ns::new(["uts"]);
+    ///     let found = ns::list().filter(|ns| ns.inode == box.inode("uts"));
+    ///     [found.len(), found[0].kind, found[0].pid == box.pid] // => [1, "uts", true]
     fn "ns::list"() -> Vec<serde_json::Value> = all;
     /// Whether two processes, sets or one of each are in the same namespace of a kind.
-    fn "ns::same"(a: Subject, b: Subject, kind: String) -> bool = same;
+    ///
+    /// Returns: `true` when both have the same inode.
+    /// Errors: `not_found` when one of them has ended; `permission_denied` for a process that this user may not look at;
+    /// `invalid_argument` for an unknown kind.
+    /// Needs: nothing for processes of one's own; CAP_SYS_PTRACE for those of others.
+    /// Calls: namespaces(7), stat(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let box = ns::new(["uts"]);
+    ///     ns::same(box, sys::info().pid, "uts") // => false
+    ///     ns::same(box, sys::info().pid, "net") // => true
+    fn "ns::same"(
+        /// A process id, an `Ns` or a `Process`.
+        a: Subject,
+        /// The other.
+        b: Subject,
+        /// The kind: `"net"`.
+        kind: String
+    ) -> bool = same;
 
     /// The process that keeps the set alive, as seen from here.
     get "Ns.pid"(set: Open<NsSet>) -> i32 = pid;
     /// The kinds that are new in this set.
     get "Ns.kinds"(set: Open<NsSet>) -> Vec<String> = kinds;
-    /// The host name of the set.
-    get "Ns.hostname"(set: Open<NsSet>) -> String = hostname;
-    /// The inode of one kind, as `lsns` shows it; this program's where the set has none of its own.
-    method "Ns.inode"(set: Open<NsSet>, kind: String) -> u64 = inode;
-    /// Reads a kernel parameter as the set sees it, or sets it with a second argument: `"net.ipv4.ip_forward"`.
+    /// The host name of the set, read from the kernel.
     ///
-    /// Errors: `invalid_argument` for one that belongs to no namespace of the set. Source: sysctl(8), proc_sys(5).
-    method "Ns.sysctl"(set: Open<NsSet>, name: String, value: Option<OsString>) -> String = sysctl_of;
+    /// Errors: `not_found` when the process that keeps the set was killed from outside.
+    get "Ns.hostname"(set: Open<NsSet>) -> String = hostname;
+    /// The inode of one kind, as `lsns` shows it.
+    ///
+    /// Returns: the inode; this program's where the set has none of its own.
+    /// Errors: `invalid_argument` for an unknown kind.
+    /// Needs: nothing.
+    /// Calls: namespaces(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let box = ns::new(["uts"]);
+    ///     box.inode("uts") == ns::host().uts // => false
+    ///     box.inode("net") == ns::host().net // => true
+    method "Ns.inode"(
+        set: Open<NsSet>,
+        /// The kind: `"net"`.
+        kind: String
+    ) -> u64 = inode;
+    /// Reads a kernel parameter as the set sees it, or sets it.
+    ///
+    /// What is set is read back. Only parameters of a namespace that is new in the set can be set.
+    ///
+    /// Returns: the value that the kernel holds, its words parted by one space.
+    /// Errors: `not_found` for no such parameter, and when the process that keeps the set was killed; `invalid_argument` for one
+    /// that belongs to no namespace of the set, a name without dots, or a value that the kernel does not take;
+    /// `permission_denied` without the privilege.
+    /// Needs: nothing to read; to set one, root of the user namespace that owns the namespace.
+    /// Calls: setns(2), proc_sys(5), sysctl(8)
+    /// Undo: nothing; the value goes with the namespaces.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     box.sysctl("net.ipv4.ip_forward", 1)  // => "1"
+    ///     box.sysctl("net.ipv4.ip_forward")     // => "1"
+    ///     box.sysctl("vm.swappiness", 10)       // throws invalid_argument
+    method "Ns.sysctl"(
+        set: Open<NsSet>,
+        /// The name, with dots: `"net.ipv4.ip_forward"`.
+        name: String,
+        /// The value to set. Without it, the parameter is only read.
+        value: Option<OsString>
+    ) -> String = sysctl_of;
 }
 
 impl Kind for NsSet {

@@ -26,52 +26,237 @@ natives! {
 
     /// Runs a command and waits for its end.
     ///
-    /// `command` is a list, the exact arguments (text or blobs, the first names the program), or a text for `/bin/sh -c`
-    /// of the root it runs in. Without options it is a plain command on the host; without root it sees itself as root there, who
-    /// is the user outside (as under `podman unshare`; see `sys::rootless`). Returns an `ExecResult`.
+    /// Without options it is a plain command on the host; without root it sees itself as root there, who is the user outside
+    /// (as under `podman unshare`; see `sys::rootless`). Callbacks of events run meanwhile.
     ///
-    /// Errors: `not_found` (code 127) for a command that does not exist, `permission_denied` (126) for one that cannot
-    /// be run; the failing step (125) for one that cannot be started; unless `check: false`, `exit_status` for a status
-    /// other than 0, `timeout`, and `limit_reached` when memory or `output_max` ran out. Source: clone3(2), execve(2).
-    fn "proc::exec"(command: Command, options: OrEmpty<Spec>) -> ExecResult = exec;
-    /// Starts a command and returns at once; it is killed when its handle is closed or the script ends.
+    /// Returns: how it ended, with what it wrote and used.
+    /// Errors: `not_found` (`e.exit_code` is 127) for a command that does not exist; `permission_denied` (126) for one that
+    /// cannot be run, and what the step that failed says (125) for one that cannot be started; `exit_status` for a status
+    /// other than 0, unless `check: false`; `timeout` when it ran longer than `timeout`; `limit_reached` when memory or
+    /// `output_max` ran out; `invalid_argument` for options that do not go together; `unsupported` for what this kernel lacks or
+    /// does not hold, and for a file that is no program; `busy` for a frozen group; `corrupt` for a broken user database in the root;
+    /// `interrupted` when a signal asks the program to stop.
+    /// Needs: nothing for a plain command; CAP_SYS_ADMIN, or `"user"` in `ns`, for namespaces, mounts and a root; Linux 5.7.
+    /// Calls: clone3(2), execve(2), pivot_root(2), mount_setattr(2), seccomp(2), capabilities(7), setrlimit(2), waitid(2)
+    /// Undo: the command is killed if it has not ended, and what was made for it alone (an overlay, a group) goes with it.
+    /// Example:
+    ///     let out = proc::exec("echo $0 $GREETING; exit 3", #{ env: #{ GREETING: "hello" }, check: false });
+    ///     [out.stdout, out.code, out.ok]              // => ["/bin/sh hello\n", 3, false]
+    ///     proc::exec(["echo", "a  b"]).stdout         // => "a  b\n"
+    ///     proc::exec(["no-such-command"])             // throws not_found
+    ///     proc::exec("sleep 9", #{ timeout: "50ms" }) // throws timeout
+    fn "proc::exec"(
+        /// A list, the exact arguments (text or blobs, the first names the program), or a text for `/bin/sh -c` of the root that
+        /// it runs in.
+        command: Command,
+        options: OrEmpty<Spec>
+    ) -> ExecResult = exec;
+    /// Starts a command and returns at once.
     ///
     /// `input: "pipe"` gives it a standard input that `.write` feeds.
-    fn "proc::spawn"(command: Command, options: OrEmpty<Spec>) -> (HandleId, Rc<Process>) = spawn;
-    /// Sends a signal to a process of this script, by name or number: `"TERM"`, `"SIGKILL"`, `9`.
-    fn "proc::signal"(process: Open<Process>, signal: Signal) = signal;
+    ///
+    /// Returns: the running process.
+    /// Errors: `not_found` for a command that does not exist; `permission_denied` for one that cannot be run; `invalid_argument`
+    /// for options that do not go together; `unsupported` for what this kernel lacks or does not hold; `busy` for a frozen group;
+    /// `limit_reached` when no process, memory or open file is left; `corrupt` for a broken user database in the root.
+    /// Needs: as `proc::exec`.
+    /// Calls: clone3(2), execve(2), pidfd_open(2)
+    /// Undo: it is killed, and what was made for it alone goes with it.
+    /// Example:
+    ///     let cat = proc::spawn(["cat"], #{ input: "pipe" });
+    ///     cat.write("one\n");
+    ///     cat.next_line()                       // => "one"
+    ///     [cat.command, cat.is_running]         // => ["cat", true]
+    ///     cat.pid > 1                           // => true
+    fn "proc::spawn"(
+        /// A list, the exact arguments, or a text for `/bin/sh -c` of the root that it runs in.
+        command: Command,
+        options: OrEmpty<Spec>
+    ) -> (HandleId, Rc<Process>) = spawn;
+    /// Sends a signal to a process of this script.
+    ///
+    /// Errors: `not_found` when it has ended; `invalid_argument` for no signal; `permission_denied` for what runs as someone
+    /// else.
+    /// Needs: nothing; Linux 5.3.
+    /// Calls: pidfd_send_signal(2), signal(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let sleep = proc::spawn(["sleep", "60"]);
+    ///     proc::signal(sleep, "TERM");
+    ///     sleep.wait().signal // => "SIGTERM"
+    fn "proc::signal"(
+        /// The process.
+        process: Open<Process>,
+        /// Its name or number: `"TERM"`, `"SIGKILL"`, `9`.
+        signal: Signal
+    ) = signal;
 
     /// Runs a command in the namespaces of the set: `proc::exec` with `ns`.
-    method "Ns.exec"(set: Open<NsSet>, command: Command, options: OrEmpty<Spec>) -> ExecResult = exec_in;
+    ///
+    /// Returns: how it ended, with what it wrote and used.
+    /// Errors: `not_found` also when the process that keeps the set was killed; `exit_status` and all others as `proc::exec`.
+    /// Needs: CAP_SYS_ADMIN in the user namespace of the set, which who made it has.
+    /// Calls: setns(2), clone3(2), execve(2)
+    /// Undo: as `proc::exec`.
+    /// Example:
+    ///     let box = ns::new(#{ kinds: ["uts"], hostname: "lab" });
+    ///     box.exec(["hostname"]).stdout // => "lab\n"
+    ///     box.exec("exit 4")            // throws exit_status
+    method "Ns.exec"(
+        set: Open<NsSet>,
+        /// A list, the exact arguments, or a text for `/bin/sh -c`.
+        command: Command,
+        options: OrEmpty<Spec>
+    ) -> ExecResult = exec_in;
     /// Starts a command in the namespaces of the set: `proc::spawn` with `ns`.
-    method "Ns.spawn"(set: Open<NsSet>, command: Command, options: OrEmpty<Spec>) -> (HandleId, Rc<Process>) = spawn_in;
+    ///
+    /// Returns: the running process.
+    /// Errors: `not_found` also when the process that keeps the set was killed; `permission_denied` and all others as
+    /// `proc::spawn`.
+    /// Needs: CAP_SYS_ADMIN in the user namespace of the set, which who made it has.
+    /// Calls: setns(2), clone3(2), execve(2)
+    /// Undo: it is killed.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let sleep = box.spawn(["sleep", "60"]);
+    ///     sleep.ns("net") == box.inode("net") // => true
+    method "Ns.spawn"(
+        set: Open<NsSet>,
+        /// A list, the exact arguments, or a text for `/bin/sh -c`.
+        command: Command,
+        options: OrEmpty<Spec>
+    ) -> (HandleId, Rc<Process>) = spawn_in;
 
     /// The process id, as seen from here.
     get "Process.pid"(process: Open<Process>) -> i32 = pid;
     /// The command, as one line.
     get "Process.command"(process: Open<Process>) -> String = command_of;
     /// Whether it has not ended.
+    ///
+    /// Errors: what a callback of an event throws comes out of here.
     get "Process.is_running"(process: Open<Process>) -> bool = is_running;
     /// Waits for its end. How it ended is in the result, and no error.
+    ///
+    /// Returns: how it ended; the same again each time.
+    /// Errors: `interrupted` when a signal asks the program to stop.
+    /// Needs: nothing.
+    /// Calls: waitid(2), ppoll(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     proc::spawn("exit 7").wait().code // => 7
     method "Process.wait"(process: Open<Process>) -> ExecResult = wait;
     /// Ends it: SIGTERM, and SIGKILL after its `kill_grace`. Waits for that.
-    method "Process.kill"(process: Open<Process>) -> ExecResult = kill;
-    /// Sends it a signal, by name or number.
-    method "Process.signal"(process: Open<Process>, signal: Signal) = signal;
-    /// Writes to its standard input; needs `input: "pipe"`.
-    method "Process.write"(process: Open<Process>, data: Either<Blob, String>) = write;
-    /// Closes its standard input once it has read what was written.
-    method "Process.close_stdin"(process: Open<Process>) = close_stdin;
-    /// The next line of its standard output, without the line end; `()` at the end. Waits for it.
-    method "Process.next_line"(process: Open<Process>) -> Option<String> = next_line;
-    /// The lines of its standard output, all that it writes until its end.
-    method "Process.lines"(process: Open<Process>) -> Vec<String> = lines;
-    /// Waits until its standard output contains `text`, and returns the output up to and with it.
     ///
-    /// Errors: `timeout`; `not_found` when it ends without.
-    method "Process.expect"(process: Open<Process>, text: String, options: OrEmpty<Expect>) -> String = expect;
+    /// Returns: how it ended.
+    /// Errors: `timeout` for one that does not end even so, held by the kernel; `interrupted` when a signal asks the program to
+    /// stop.
+    /// Needs: nothing.
+    /// Calls: pidfd_send_signal(2), waitid(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let out = proc::spawn(["sleep", "60"]).kill();
+    ///     [out.signal, out.code, out.reason] // => ["SIGTERM", 143, "signaled"]
+    method "Process.kill"(process: Open<Process>) -> ExecResult = kill;
+    /// Sends it a signal.
+    ///
+    /// Errors: `not_found` when it has ended; `invalid_argument` for no signal; `permission_denied` for what runs as someone
+    /// else.
+    /// Needs: nothing; Linux 5.3.
+    /// Calls: pidfd_send_signal(2), signal(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let sleep = proc::spawn(["sleep", "60"]);
+    ///     sleep.signal(9);
+    ///     sleep.wait().code // => 137
+    method "Process.signal"(
+        process: Open<Process>,
+        /// Its name or number: `"TERM"`, `"SIGKILL"`, `9`.
+        signal: Signal
+    ) = signal;
+    /// Writes to its standard input; needs `input: "pipe"`.
+    ///
+    /// What the pipe does not take at once is written while the script waits for something.
+    ///
+    /// Errors: `closed` when its standard input is closed, or was never a pipe.
+    /// Needs: nothing.
+    /// Calls: write(2), pipe(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let sort = proc::spawn(["sort"], #{ input: "pipe" });
+    ///     sort.write("b\na\n");
+    ///     sort.close_stdin();
+    ///     sort.wait().lines() // => ["a", "b"]
+    method "Process.write"(
+        process: Open<Process>,
+        /// A text, or a blob for exact bytes.
+        data: Either<Blob, String>
+    ) = write;
+    /// Closes its standard input once it has read what was written.
+    ///
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: close(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let cat = proc::spawn(["cat"], #{ input: "pipe" });
+    ///     cat.close_stdin();
+    ///     cat.wait().ok    // => true
+    ///     cat.write("x")   // throws closed
+    method "Process.close_stdin"(process: Open<Process>) = close_stdin;
+    /// The next line of its standard output, without the line end. Waits for it.
+    ///
+    /// Returns: the line, or `()` at the end.
+    /// Errors: `interrupted` when a signal asks the program to stop.
+    /// Needs: nothing.
+    /// Calls: read(2), ppoll(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let out = proc::spawn("echo one; printf two");
+    ///     [out.next_line(), out.next_line(), out.next_line()] // => ["one", "two", ()]
+    method "Process.next_line"(process: Open<Process>) -> Option<String> = next_line;
+    /// The lines of its standard output, all that it writes until its end. Waits for that.
+    ///
+    /// Returns: the lines, without their ends.
+    /// Errors: `interrupted` when a signal asks the program to stop.
+    /// Needs: nothing.
+    /// Calls: read(2), ppoll(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     proc::spawn(["seq", "3"]).lines() // => ["1", "2", "3"]
+    method "Process.lines"(process: Open<Process>) -> Vec<String> = lines;
+    /// Waits until its standard output contains a text.
+    ///
+    /// Returns: the output up to and with it; what comes after is there for the next call.
+    /// Errors: `timeout` when it does not write it in time; `not_found` when it ends without; `interrupted` when a signal asks the
+    /// program to stop.
+    /// Needs: nothing.
+    /// Calls: read(2), ppoll(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let server = proc::spawn("echo starting; echo ready; sleep 60");
+    ///     server.expect("ready")                        // => "starting\nready"
+    ///     server.expect("done", #{ timeout: "50ms" })   // throws timeout
+    method "Process.expect"(
+        process: Open<Process>,
+        /// What it has to write.
+        text: String,
+        options: OrEmpty<Expect>
+    ) -> String = expect;
     /// The inode of its namespace of a kind.
-    method "Process.ns"(process: Open<Process>, kind: String) -> u64 = ns_of;
+    ///
+    /// Returns: the inode, as `lsns` shows it.
+    /// Errors: `not_found` when it has ended; `permission_denied` for what runs as someone else; `invalid_argument` for an
+    /// unknown kind.
+    /// Needs: nothing for what runs as the caller; else CAP_SYS_PTRACE.
+    /// Calls: namespaces(7), stat(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     proc::spawn(["sleep", "60"]).ns("uts") == ns::host().uts // => true
+    method "Process.ns"(
+        process: Open<Process>,
+        /// The kind: `"net"`.
+        kind: String
+    ) -> u64 = ns_of;
 
     /// Whether it ended by itself with status 0.
     get "ExecResult.ok"(result: ExecResult) -> bool = ok;
@@ -79,7 +264,7 @@ natives! {
     get "ExecResult.code"(result: ExecResult) -> i32 = code;
     /// The name of the signal that ended it, or `()`.
     get "ExecResult.signal"(result: ExecResult) -> Option<String> = ended_by;
-    /// Why it ended: `exited signaled timeout oom output`.
+    /// Why it ended: `exited signaled timeout oom output cancelled`.
     get "ExecResult.reason"(result: ExecResult) -> String = reason;
     /// What it wrote to its standard output, as text; what is not UTF-8 is replaced, and `lossy` says so.
     get "ExecResult.stdout"(result: ExecResult) -> String = stdout;
@@ -99,13 +284,54 @@ natives! {
     /// The profile that allows the system calls it made and no others, after `seccomp: "record"`; else `()`.
     get "ExecResult.seccomp_profile"(result: ExecResult) -> Option<serde_json::Value> = seccomp_profile;
     /// The lines of `stdout`.
+    ///
+    /// Returns: the lines, without their ends.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     let out = proc::exec(["seq", "2"]);
+    ///     out.lines()               // => ["1", "2"]
+    ///     out.stdout_bytes.len()    // => 4
+    ///     out.stderr_bytes.len()    // => 0
+    ///     [out.stderr, out.lossy]   // => ["", false]
+    ///     out.usage.wall < 60.0     // => true
     method "ExecResult.lines"(result: ExecResult) -> Vec<String> = result_lines;
     /// All of it as a map.
+    ///
+    /// Returns: `ok code signal reason stdout stderr usage`.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     let out = proc::exec(["true"]).inspect();
+    ///     [out.ok, out.code, out.reason]                    // => [true, 0, "exited"]
+    ///     let seen = proc::exec(["true"], #{ seccomp: "record", no_new_privs: true });
+    ///     seen.seccomp_profile.defaultAction                // => "SCMP_ACT_ERRNO"
     method "ExecResult.inspect"(result: ExecResult) -> serde_json::Value = inspect;
-    /// One useful line.
-    method "to_string"(result: ExecResult) -> String = show;
-    /// One useful line.
-    method "to_debug"(result: ExecResult) -> String = show;
+    /// One useful line, as `print` shows it.
+    ///
+    /// Returns: how it ended, how much it wrote, and how long it took.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     proc::exec(["true"]).to_string().starts_with("ExecResult exited with status 0") // => true
+    method "ExecResult.to_string"(result: ExecResult) -> String = show;
+    /// One useful line, as it is shown inside lists and maps.
+    ///
+    /// Returns: the same as `to_string`.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     let out = proc::exec(["true"]);
+    ///     out.to_debug() == out.to_string() // => true
+    method "ExecResult.to_debug"(result: ExecResult) -> String = show;
 }
 
 impl Kind for Process {

@@ -20,30 +20,87 @@ natives! {
     /// What a process may do: the policies that one is started with, and what the kernel says is in force.
     pub const SECURITY = "security";
 
-    /// The policy that these options of `proc::exec` ask for, as a map: what `security: "default"` means, for one.
+    /// The policy that these options of `proc::exec` ask for. Nothing is started.
     ///
-    /// Keys: `level capabilities no_new_privs seccomp masked_paths readonly_paths readonly_root new_keyring keep_groups devices
-    /// oom_score_adj apparmor landlock`. Nothing is started.
+    /// Returns: `level capabilities no_new_privs seccomp masked_paths readonly_paths readonly_root new_keyring keep_groups devices
+    /// oom_score_adj apparmor landlock`; `()` is what stays the caller's.
+    /// Errors: `invalid_argument` for options that do not go together, a capability or a profile that is none; `not_found` for a
+    /// profile that does not exist.
+    /// Needs: nothing.
+    /// Calls: capabilities(7), seccomp(2), landlock(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let policy = security::policy(#{ security: "default" });
+    ///     policy.no_new_privs                       // => true
+    ///     "SYS_ADMIN" in policy.capabilities        // => false
+    ///     security::policy(#{ cap_add: ["FLY"] })   // throws invalid_argument
     fn "security::policy"(options: OrEmpty<Spec>) -> Value = policy;
-    /// In what the policy of these options of `proc::exec` differs from `security: "default"`, a line each.
+    /// In what the policy of these options of `proc::exec` differs from `security: "default"`.
     ///
-    /// `+` stands before what there is more, `-` before what there is less: `capabilities: +NET_ADMIN`.
+    /// Returns: a line each; `+` stands before what there is more, `-` before what there is less.
+    /// Errors: `invalid_argument` and `not_found` as `security::policy`.
+    /// Needs: nothing.
+    /// Calls: capabilities(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     security::diff(#{ security: "default", cap_add: ["NET_ADMIN"] }) // => ["capabilities: +NET_ADMIN"]
+    ///     security::diff(#{ security: "default" })                         // => []
     fn "security::diff"(options: OrEmpty<Spec>) -> Vec<String> = diff;
     /// The default profile of system calls, as Docker and OCI write one: to be changed and given as `seccomp`.
+    ///
+    /// Returns: `defaultAction`, `architectures` and `syscalls`, a list of rules.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: seccomp(2), syscalls(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let profile = security::seccomp_profile();
+    ///     profile.defaultAction // => "SCMP_ACT_ERRNO"
+    ///     profile.syscalls += #{ names: ["reboot"], action: "SCMP_ACT_ERRNO" };
+    ///     proc::exec(["true"], #{ security: "default", seccomp: profile }).ok // => true
     fn "security::seccomp_profile"() -> Value = seccomp_profile;
-    /// What is in force for a process: read from the kernel, whoever started it.
+    /// What is in force for a process, read from the kernel, whoever started it.
     ///
-    /// The process: a process id, or the name, the id or the beginning of the id of a container of podman, docker, containerd, crun,
-    /// runc, youki, systemd-nspawn or a session of this program, whose state on this machine is read.
-    /// Keys: `pid exe uid gid groups capabilities (inheritable permitted effective bounding ambient) no_new_privs seccomp
-    /// seccomp_filters namespaces shared mounts fds cgroups oom_score_adj limits label uid_map`.
-    /// Errors: `not_found`; `permission_denied` for another user's process. Source: proc_pid_status(5), proc_pid_mountinfo(5).
-    fn "security::of"(process: Subject) -> Value = of;
-    /// What a process may do, explained: a list of maps `part`, `grade` (`closed`, `note` or `open`), `held`, `means`.
+    /// Returns: `pid exe uid gid groups capabilities (inheritable permitted effective bounding ambient) no_new_privs seccomp
+    /// seccomp_filters namespaces shared mounts fds cgroups oom_score_adj limits label uid_map`; `()` is what may not be read.
+    /// Errors: `not_found` when there is no such process; `permission_denied` for one that this user may not look at.
+    /// Needs: nothing for processes of one's own; CAP_SYS_PTRACE for those of others.
+    /// Calls: proc_pid_status(5), proc_pid_mountinfo(5), proc_pid_fd(5), namespaces(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let facts = security::of(sys::info().pid);
+    ///     facts.pid == sys::info().pid  // => true
+    ///     security::of(0)               // throws invalid_argument
+    fn "security::of"(
+        /// The process: its id, a handle, or the name, the id or the beginning of the id of a container of podman, docker,
+        /// containerd, crun, runc, youki, systemd-nspawn or a session of this program.
+        process: Subject
+    ) -> Value = of;
+    /// What a process may do, explained, as `cshell audit` shows it.
     ///
-    /// The process as for `security::of`.
-    fn "security::audit"(process: Subject) -> Value = explain;
-    /// What is in force for it, read from the kernel now; as `security::of`.
+    /// Returns: a list of maps: `part`, `grade` (`closed`, `note` or `open`), `held` (what the kernel says) and `means`.
+    /// Errors: `not_found` when there is no such process; `permission_denied` for one that this user may not look at.
+    /// Needs: nothing for processes of one's own; CAP_SYS_PTRACE for those of others.
+    /// Calls: proc_pid_status(5), capabilities(7), namespaces(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ no_new_privs: true });
+    ///     let found = security::audit(sleep).filter(|part| part.part == "no_new_privs");
+    ///     found[0].grade // => "closed"
+    fn "security::audit"(
+        /// A `Process`, or a process id.
+        process: Either<Open<Process>, i32>
+    ) -> Value = explain;
+    /// What is in force for it, read from the kernel now.
+    ///
+    /// Returns: a map as of `security::of`.
+    /// Errors: `not_found` when it has ended; `permission_denied` for what runs as someone else.
+    /// Needs: nothing for what runs as the caller; else CAP_SYS_PTRACE.
+    /// Calls: proc_pid_status(5), proc_pid_mountinfo(5), proc_pid_fd(5), namespaces(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     let sleep = proc::spawn(["sleep", "60"], #{ no_new_privs: true });
+    ///     sleep.security().no_new_privs // => true
     method "Process.security"(process: Open<Process>) -> Value = of_process;
 }
 

@@ -15,42 +15,186 @@ natives! {
     /// The running script: its arguments, its environment, its host and its clock.
     pub const SYS = "sys";
 
-    /// The arguments after the script, as a list of text. Also `sys::args[0]`, without the parentheses.
+    /// The arguments after the script. Also without the parentheses: `sys::args[0]`.
+    ///
+    /// Returns: the arguments; bytes that are not UTF-8 are replaced.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: execve(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::args() // => []
     fn "sys::args"() -> Array = args;
     /// Whether `--name` is among the arguments.
-    fn "sys::flag"(name: String) -> bool = flag;
-    /// The value of `--name VALUE` or `--name=VALUE` among the arguments, or `default`, or `()`.
-    fn "sys::option"(name: String, default: Option<Dynamic>) -> Dynamic = option;
-    /// The value of an environment variable, or `default`, or `()`; without a name, all of them as a map.
-    fn "sys::env"(name: Option<String>, default: Option<Dynamic>) -> Dynamic = env;
-    /// Facts about the program and its host: `version`, `script`, `pid`, `uid`, `kernel`, `hostname`, `arch`,
-    /// `cpus`, `run` and `root` (the state folders).
+    ///
+    /// Returns: `true` for exactly this argument, anywhere after the script.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::flag("verbose") // => false
+    fn "sys::flag"(
+        /// The name, without the dashes.
+        name: String
+    ) -> bool = flag;
+    /// The value of `--name VALUE` or `--name=VALUE` among the arguments.
+    ///
+    /// Returns: the value as text, or else the default.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::option("port", "8080") // => "8080"
+    fn "sys::option"(
+        /// The name, without the dashes.
+        name: String,
+        /// What is returned when it is not among the arguments. Without it `()`.
+        default: Option<Dynamic>
+    ) -> Dynamic = option;
+    /// The value of an environment variable, or all of them.
+    ///
+    /// Returns: the value as text, or else the default; without a name, a map of all.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: getenv(3), environ(7)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::env("NO_SUCH_NAME", "none") // => "none"
+    ///     "PATH" in sys::env()             // => true
+    fn "sys::env"(
+        /// The name of the variable. Without it, all variables.
+        name: Option<String>,
+        /// What is returned when it is not set. Without it `()`.
+        default: Option<Dynamic>
+    ) -> Dynamic = env;
+    /// Facts about the program and its host.
+    ///
+    /// Returns: `version`, `script`, `pid`, `uid`, `kernel` (its release), `hostname`, `arch`, `cpus` (how many this program
+    /// may use), `run` and `root` (the state folders).
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: uname(2), getpid(2), sched_getaffinity(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::info().script     // => "example.rhai"
+    ///     sys::info().cpus >= 1  // => true
     fn "sys::info"() -> serde_json::Value = info;
-    /// What this host lets the program do: a list, one entry a check, of `name`, `for` (what it is for), `state` (`ok`,
-    /// `warn` for what some calls need, `missing` for what every container needs), `found` and `fix` (or `()`).
+    /// What this host lets the program do, as `cshell doctor` shows it.
     ///
     /// Each is really tried, or read from the kernel; nothing is left of it.
+    ///
+    /// Returns: a list, one map a check: `name`, `for` (what it is for), `state` (`ok`, `warn` for what some calls need,
+    /// `missing` for what every container needs), `found` and `fix` (or `()`).
+    /// Errors: nothing.
+    /// Needs: nothing; what is missing is what it tells.
+    /// Calls: clone3(2), mount(2), proc(5)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::doctor().all(|check| check.state in ["ok", "warn", "missing"]) // => true
     fn "sys::doctor"() -> serde_json::Value = doctor;
     /// Without root: who root is outside, and what cannot work; `()` as root.
     ///
-    /// A map: `user`, `uid`, `ids` (how many there are, root with them), and `limits`, a list of maps with `name`, `what`,
-    /// `why` and `fix` (or `()`). An ordinary user's script runs in a user and a mount namespace that the program enters
-    /// before it: commands on the host see `root` there, who is the user (as under `podman unshare`).
+    /// An ordinary user's script runs in a user and a mount namespace that the program enters before it: commands on the
+    /// host see `root` there, who is the user (as under `podman unshare`).
+    ///
+    /// Returns: `user`, `uid`, `ids` (how many there are, root with them), and `limits`, a list of maps with `name`, `what`,
+    /// `why` and `fix` (or `()`).
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: user_namespaces(7), subuid(5)
+    /// Undo: nothing.
+    /// Example:
+    ///     let ordinary = sys::rootless();
+    ///     if ordinary != () { sys::log(`root here is ${ordinary.user} outside`); }
+    ///     type_of(ordinary) in ["()", "map"] // => true
     fn "sys::rootless"() -> Option<serde_json::Value> = is_rootless;
-    /// The seconds since 1970, with a fraction.
+    /// The time, in seconds since the beginning of 1970.
+    ///
+    /// Returns: seconds, with a fraction.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: clock_gettime(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     let start = sys::now();
+    ///     sys::sleep("10ms");
+    ///     sys::now() - start >= 0.01 // => true
     fn "sys::now"() -> f64 = now;
-    /// Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
-    fn "sys::sleep"(duration: Duration) = sleep;
-    /// The next line of the standard input, without the line end; `()` at its end.
+    /// Waits. Callbacks of events run meanwhile.
+    ///
+    /// Errors: `interrupted` when a signal ends the wait, and with it the script; what a callback throws comes out of here.
+    /// Needs: nothing.
+    /// Calls: ppoll(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::sleep("20ms");
+    ///     print("later"); // prints later
+    fn "sys::sleep"(
+        /// How long.
+        duration: Duration
+    ) = sleep;
+    /// The next line of the standard input, without the line end.
+    ///
+    /// Returns: the line, or `()` at the end of the input.
+    /// Errors: `corrupt` for a line that is not UTF-8; else by what the kernel refuses.
+    /// Needs: nothing.
+    /// Calls: read(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     // With nothing to read:
+    ///     sys::read_line() // => ()
     fn "sys::read_line"() -> Option<String> = read_line;
     /// Writes a line to the standard error.
-    fn "sys::log"(value: Dynamic) = log;
-    /// Writes a value to the standard output as one line of JSON.
-    fn "sys::emit"(value: Dynamic) = emit;
+    ///
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: write(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::log("starting"); // logs starting
+    fn "sys::log"(
+        /// What is written; what is no text is written as `print` writes it.
+        value: Dynamic
+    ) = log;
+    /// Writes a value to the standard output as one line of JSON, for other programs.
+    ///
+    /// What JSON has no word for, such as a handle, becomes its text; `()` becomes `null`.
+    ///
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: write(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     sys::emit(#{ ok: true, pids: [1, 2] }); // prints {"ok":true,"pids":[1,2]}
+    fn "sys::emit"(
+        /// The value.
+        value: Dynamic
+    ) = emit;
     /// Whether a person is at the terminal: standard input and output are one.
+    ///
+    /// Returns: `true` at a terminal, `false` in a pipe or a service.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: isatty(3)
+    /// Undo: nothing.
+    /// Example:
+    ///     // With its output in a pipe:
+    ///     sys::interactive() // => false
     fn "sys::interactive"() -> bool = interactive;
-    /// Ends the script from wherever it is: what it made is taken back, and the program ends with `code`.
-    fn "exit"(code: Option<Int<0, 255>>) = exit;
+    /// Ends the script from wherever it is: nothing catches it.
+    ///
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: exit(3)
+    /// Undo: what the script made is taken back first.
+    /// Example:
+    ///     try { exit(3); } catch { print("never"); } // exits 3
+    fn "exit"(
+        /// The exit code of the program. Without it 0.
+        code: Option<Int<0, 255>>
+    ) = exit;
 }
 
 fn args(call: &Call<'_>) -> Result<Array> {
