@@ -118,7 +118,12 @@ fn every_function_of_the_library_says_all() {
     for library in library::all() {
         for function in library.functions {
             let doc = Doc::parse(function.doc.iter().copied());
-            assert_eq!(lacks(&doc, Form::Function, doc.returns.is_some()), Vec::<String>::new(), "{}", function.name);
+            assert_eq!(
+                lacks(&doc, Form::Function, doc.returns.is_some()),
+                Vec::<String>::new(),
+                "{}",
+                function.name
+            );
             for param in function.params {
                 let named = function.doc.iter().any(|line| line.contains(&format!("`{param}`")));
                 assert!(named, "{} does not speak of `{param}`", function.name);
@@ -130,7 +135,8 @@ fn every_function_of_the_library_says_all() {
 /// A property has no example of its own where one of another native of its module reads it.
 #[test]
 fn every_property_is_read_by_an_example() {
-    let all: Vec<String> = natives().flat_map(|native| doc(native).examples).map(|lines| lines.join("\n")).collect();
+    let all: Vec<String> =
+        natives().flat_map(|native| doc(native).examples).map(|lines| lines.join("\n")).collect();
     let missing: Vec<&str> = natives()
         .filter(|native| native.form == Form::Property)
         .filter(|native| !all.iter().any(|text| reads(text, native.name())))
@@ -166,7 +172,12 @@ fn what_is_missing_is_told() {
     );
     let text = " It.\n\n Errors: nothing.\n Needs: nothing.\n Calls: a(1), proc_pid_status(5).\n Undo: nothing.\n Example:\n     1 // => 1";
     assert_eq!(lacks(&Doc::parse(text.lines()), Form::Function, false), Vec::<String>::new());
-    assert!(reads("x.mtu", "mtu") && reads("[x.mtu]", "mtu") && !reads("x.mtus", "mtu") && !reads("x.mtu()", "mtu"));
+    assert!(
+        reads("x.mtu", "mtu")
+            && reads("[x.mtu]", "mtu")
+            && !reads("x.mtus", "mtu")
+            && !reads("x.mtu()", "mtu")
+    );
 }
 
 /// Every example, with the name of what it is an example of.
@@ -187,7 +198,8 @@ fn run(name: &str, lines: &[String]) -> Option<String> {
     if !example.shows() {
         return Some(format!("{name}: the example says nothing about what comes of it\n"));
     }
-    let installed = |program: &String| ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());
+    let installed =
+        |program: &String| ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());
     if !example.needs.is_empty() && !example.needs.iter().any(installed) {
         support::skip::skip(name, &format!("none of {:?} is installed", example.needs));
         return None;
@@ -214,7 +226,8 @@ fn every_example_gives_what_it_says() {
     let state = tempfile::tempdir().unwrap();
     let before = Machine::look(state.path());
     let only = std::env::var("EXAMPLE").unwrap_or_default();
-    let left = Mutex::new(examples().into_iter().filter(|(name, _)| name.contains(&only)).collect::<Vec<_>>());
+    let left =
+        Mutex::new(examples().into_iter().filter(|(name, _)| name.contains(&only)).collect::<Vec<_>>());
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {

@@ -132,7 +132,7 @@ natives! {
     /// Example:
     ///     let dir = fs::temp_dir();
     ///     fs::write(dir.path("a"), "x");
-    ///     fs::copy(dir, dir.path + "-2")      // throws not_found
+    ///     fs::copy(dir.path("none"), dir)     // throws not_found
     ///     fs::copy(dir.path("a"), dir.path("b"));
     ///     fs::read(dir.path("b"))             // => "x"
     fn "fs::copy"(
@@ -419,7 +419,8 @@ natives! {
     /// Calls: open_tree(2), move_mount(2), mount_setattr(2), mount(8)
     /// Undo: it is unmounted.
     /// Example:
-    ///     let [from, to] = [fs::temp_dir(), fs::temp_dir()];
+    ///     let from = fs::temp_dir();
+    ///     let to = fs::temp_dir();
     ///     fs::write(from.path("a"), "x");
     ///     let bound = fs::bind(from, to, #{ readonly: true });
     ///     fs::read(to.path("a"))        // => "x"

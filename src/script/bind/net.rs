@@ -36,80 +36,241 @@ natives! {
 
     /// Makes two connected links, each end in a namespace of its own, with addresses and up; `lo` is brought up as well.
     ///
-    /// The peer is born in its namespace. What is set is read back. Both ends go with the handle, or with a namespace
-    /// that one of them is in.
-    /// Errors: `invalid_argument` for a name over 15 bytes or a bad address, before anything is made;
-    /// `already_exists` for a name or address that is taken; `permission_denied` without CAP_NET_ADMIN.
-    /// See veth(4), ip-link(8).
+    /// The peer is born in its namespace. What is set is read back.
+    ///
+    /// Returns: the link.
+    /// Errors: `invalid_argument` for a name over 15 bytes or a bad address, before anything is made; `already_exists` for a
+    /// name or address that is taken; `permission_denied` without the privilege.
+    /// Needs: CAP_NET_ADMIN where each end lives; veth in the kernel.
+    /// Calls: veth(4), rtnetlink(7), ip-link(8)
+    /// Undo: the link is deleted, and with it both ends; it also goes with a namespace that one of them is in.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let link = net::veth(#{ addr: "10.94.1.1/24", peer: #{ name: "eth0", ns: box, addr: "10.94.1.2/24" } });
+    ///     [link.addr, link.peer.name, link.peer.addr]         // => ["10.94.1.1/24", "eth0", "10.94.1.2/24"]
+    ///     [link.addresses[0], link.mtu, link.mac.len(), link.ifindex > 0] // => ["10.94.1.1/24", 1500, 17, true]
+    ///     link.netns == ns::host().net                        // => true
+    ///     net::veth(#{ name: "a-name-of-17-byte" })           // throws invalid_argument
     fn "net::veth"(options: OrEmpty<VethSpec>) -> Held<Veth> = veth;
     /// Makes a bridge, a switch whose ports are links where it lives, and brings it up.
     ///
     /// With `subnet` it leads a network, in which it has the first address; `"auto"` takes one that no address or route
-    /// uses, also when two programs choose at once. It goes with the handle, or with its namespace; its ports stay.
-    /// With `isolated`, what is attached reaches the bridge and nothing else of what is. Nothing is masqueraded.
+    /// uses, also when two programs choose at once. With `isolated`, what is attached reaches the bridge and nothing else of
+    /// what is. Nothing is masqueraded.
+    ///
+    /// Returns: the bridge.
     /// Errors: `invalid_argument`, before anything is made; `already_exists` for a name or address that is taken or a
-    /// subnet that overlaps an address or route; `permission_denied` without CAP_NET_ADMIN; `unsupported` without
-    /// bridges in the kernel. See ip-link(8), bridge(8).
+    /// subnet that overlaps an address or route; `permission_denied` without the privilege; `unsupported` without bridges in
+    /// the kernel.
+    /// Needs: CAP_NET_ADMIN where it lives; bridges in the kernel.
+    /// Calls: rtnetlink(7), ip-link(8), bridge(8)
+    /// Undo: it is deleted; its ports stay. It also goes with its namespace.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let br = net::bridge(#{ ns: box, name: "sw0", subnet: "10.94.2.0/24", isolated: true });
+    ///     [br.addr, br.subnet, br.gateway]        // => ["10.94.2.1/24", "10.94.2.0/24", "10.94.2.1"]
+    ///     [br.mac.len(), br.index > 0, br.isolated] // => [17, true, true]
+    ///     br.netns == box.inode("net")                    // => true
+    ///     net::bridge(#{ ns: box, name: "sw0" })              // throws already_exists
     fn "net::bridge"(options: OrEmpty<BridgeSpec>) -> Held<Bridge> = bridge::make;
     /// Makes a link a port of a bridge: the end of a veth that lives where the bridge does, or a link there by its name.
     ///
     /// It is one until it or the bridge is closed, or `Bridge.detach`. Addresses belong on the bridge: on a port they are
     /// of no use.
-    /// Errors: `busy` for what is a port already; `not_found`; `invalid_argument` for a veth without an end there, and
-    /// for what cannot be a port; `limit_reached` for the 1,024th port.
-    fn "net::attach"(dev: Either<Open<Veth>, String>, bridge: Open<Bridge>) = bridge::attach;
-    /// The links of a namespace, or of the program's, in the order of their indexes.
     ///
-    /// A list of maps: `name index type mac mtu up running addr peer master isolated`; `addr` is a list such as
+    /// Errors: `busy` for what is a port already; `not_found` when there is no link of this name; `invalid_argument` for a veth
+    /// without an end there, and for what cannot be a port; `limit_reached` for the 1,024th port.
+    /// Needs: CAP_NET_ADMIN where the bridge lives.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: it is no port any more when the bridge is closed.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let br = net::bridge(#{ ns: box });
+    ///     let link = net::veth(#{ name: "p0", ns: box });
+    ///     net::attach(link, br);
+    ///     br.ports()[0].name                              // => "p0"
+    ///     net::attach(link, br)                           // throws busy
+    fn "net::attach"(
+        /// A veth, or the name of a link where the bridge lives.
+        dev: Either<Open<Veth>, String>,
+        /// The bridge.
+        bridge: Open<Bridge>
+    ) = bridge::attach;
+    /// The links of a namespace, in the order of their indexes.
+    ///
+    /// Returns: a list of maps: `name index type mac mtu up running addr peer master isolated`; `addr` is a list such as
     /// `["10.9.0.1/24"]`, `running` says that both ends of the wire are up, `peer` is the index of the other end of a
-    /// veth, `master` that of the bridge that it is a port of. See ip-link(8).
-    fn "net::links"(ns: Option<NetnsArg>) -> Vec<serde_json::Value> = links;
-    /// The unicast routes of the main table of a namespace, or of the program's, IPv4 first.
+    /// veth, `master` that of the bridge that it is a port of; `()` is what a link does not have.
+    /// Errors: `not_found` when the namespace is gone.
+    /// Needs: nothing.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let links = net::links(box);
+    ///     [links.len(), links[0].name, links[0].up, links[0].addr[0]] // => [1, "lo", true, "127.0.0.1/8"]
+    fn "net::links"(
+        /// The namespaces to look into. Without it the program's.
+        ns: Option<NetnsArg>
+    ) -> Vec<serde_json::Value> = links;
+    /// The unicast routes of the main table of a namespace, IPv4 first.
     ///
-    /// A list of maps: `dst` (`"default"` or a network), `via` (or `()`), `dev`, `family` (4 or 6). See ip-route(8).
-    fn "net::routes"(ns: Option<NetnsArg>) -> Vec<serde_json::Value> = routes;
-    /// Gives a link inside a namespace an address with its prefix, such as `"10.9.0.2/24"`. It goes with the namespace.
+    /// Returns: a list of maps: `dst` (`"default"` or a network), `via` (or `()`), `dev`, `family` (4 or 6).
+    /// Errors: `not_found` when the namespace is gone.
+    /// Needs: nothing.
+    /// Calls: rtnetlink(7), ip-route(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let link = net::veth(#{ peer: #{ name: "eth0", ns: box, addr: "10.94.3.2/24" } });
+    ///     net::routes(box)[0] // => #{"dev": "eth0", "dst": "10.94.3.0/24", "family": 4, "via": ()}
+    fn "net::routes"(
+        /// The namespaces to look into. Without it the program's.
+        ns: Option<NetnsArg>
+    ) -> Vec<serde_json::Value> = routes;
+    /// Gives a link inside a namespace an address.
     ///
-    /// Errors: `not_found` for no such link; `already_exists`; `invalid_argument` for a bad address. Needs
-    /// CAP_NET_ADMIN in the namespace. Links of the program's own namespace get their addresses from `net::veth`.
-    fn "net::addr"(ns: NetnsArg, dev: String, addr: String) = addr;
+    /// Links of the program's own namespace get their addresses from `net::veth`.
+    ///
+    /// Errors: `not_found` when there is no such link; `already_exists` when it has the address; `invalid_argument` for what is
+    /// no address.
+    /// Needs: CAP_NET_ADMIN in the namespace.
+    /// Calls: rtnetlink(7), ip-address(8)
+    /// Undo: it goes with the namespace.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     net::addr(box, "lo", "10.94.4.1/32");
+    ///     "10.94.4.1/32" in net::links(box)[0].addr           // => true
+    ///     net::addr(box, "eth7", "10.94.4.2/32")              // throws not_found
+    fn "net::addr"(
+        /// The namespaces that the link lives in.
+        ns: NetnsArg,
+        /// The name of the link.
+        dev: String,
+        /// The address with its prefix: `"10.9.0.2/24"`.
+        addr: String
+    ) = addr;
     /// Brings a link inside a namespace up.
     ///
-    /// Errors: `not_found` for no such link. Needs CAP_NET_ADMIN in the namespace.
-    fn "net::up"(ns: NetnsArg, dev: String) = up;
+    /// Errors: `not_found` when there is no such link.
+    /// Needs: CAP_NET_ADMIN in the namespace.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: it goes with the namespace.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     net::down(box, "lo");
+    ///     net::up(box, "lo");
+    ///     net::links(box)[0].up                               // => true
+    fn "net::up"(
+        /// The namespaces that the link lives in.
+        ns: NetnsArg,
+        /// The name of the link.
+        dev: String
+    ) = up;
     /// Brings a link inside a namespace down. Its routes go.
     ///
-    /// Errors: `not_found` for no such link. Needs CAP_NET_ADMIN in the namespace.
-    fn "net::down"(ns: NetnsArg, dev: String) = down;
-    /// Adds a route inside a namespace: `dst` is `"default"` or a network such as `"10.0.0.0/8"`. Returns it as a map.
+    /// Errors: `not_found` when there is no such link.
+    /// Needs: CAP_NET_ADMIN in the namespace.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: it goes with the namespace.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     net::down(box, "lo");
+    ///     net::links(box)[0].up                               // => false
+    fn "net::down"(
+        /// The namespaces that the link lives in.
+        ns: NetnsArg,
+        /// The name of the link.
+        dev: String
+    ) = down;
+    /// Adds a route inside a namespace.
     ///
-    /// Errors: `not_found` when no link reaches `via`; `already_exists`; `invalid_argument` for a bad address. Needs
-    /// CAP_NET_ADMIN in the namespace; the route goes with it. See ip-route(8).
-    fn "net::route"(ns: NetnsArg, dst: String, options: RouteOptions) -> serde_json::Value = route;
-    /// Waits until a TCP port accepts connections. Returns the seconds that it took.
+    /// Returns: the route, as `net::routes` has it.
+    /// Errors: `not_found` when no link reaches `via`; `already_exists` when there is a route there; `invalid_argument` for what
+    /// is no address or network.
+    /// Needs: CAP_NET_ADMIN in the namespace.
+    /// Calls: rtnetlink(7), ip-route(8)
+    /// Undo: it goes with the namespace.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let link = net::veth(#{ addr: "10.94.5.1/24", peer: #{ name: "eth0", ns: box, addr: "10.94.5.2/24" } });
+    ///     net::route(box, "default", #{ via: "10.94.5.1" }).dev // => "eth0"
+    ///     net::route(box, "10.0.0.0/8", #{ via: "192.0.2.77" }) // throws not_found
+    fn "net::route"(
+        /// The namespaces whose routes it is one of.
+        ns: NetnsArg,
+        /// Where it leads: `"default"`, or a network such as `"10.0.0.0/8"`.
+        dst: String,
+        options: RouteOptions
+    ) -> serde_json::Value = route;
+    /// Waits until a TCP port accepts connections. Stopped by Ctrl-C.
     ///
-    /// `place` is an `Ns`, to connect inside it, or a host to connect to from here: an address, or a name in
-    /// `/etc/hosts`. Stopped by Ctrl-C.
-    /// Errors: `timeout`, with why the last try failed.
-    fn "net::wait_port"(place: Either<NetnsArg, String>, port: u16, options: OrEmpty<WaitOptions>) -> f64 = wait_port;
-    /// Fetches a page over HTTP/1.1: `net::http_get(url, #{…})` from here, `net::http_get(ns, url, #{…})` inside a
-    /// namespace.
+    /// Returns: the seconds that it took.
+    /// Errors: `timeout`, with why the last try failed; `not_found` for a name that `/etc/hosts` does not have.
+    /// Needs: nothing.
+    /// Calls: connect(2), tcp(7)
+    /// Undo: nothing: the connection is closed.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     net::wait_port(box, 1, #{ timeout: "50ms" })        // throws timeout
+    fn "net::wait_port"(
+        /// An `Ns`, to connect inside it, or a host to connect to from here: an address, or a name in `/etc/hosts`.
+        place: Either<NetnsArg, String>,
+        /// The port.
+        port: u16,
+        options: OrEmpty<WaitOptions>
+    ) -> f64 = wait_port;
+    /// Fetches a page over HTTP/1.1, from here or inside a namespace.
     ///
-    /// Returns a map: `status`, `ok` (200 to 299), `headers` (names in lower case; those given twice are joined by
-    /// `", "`), `body` (text, with U+FFFD for bytes that are none), `body_bytes` (blob). A status such as 404 is no error,
-    /// and redirects are not followed.
-    /// Errors: `not_found` when nothing listens; `timeout`; `limit_reached` for a body over `max_bytes`; `corrupt` for an
-    /// answer that is not HTTP; `unsupported` for https.
-    fn "net::http_get"(place: Either<NetnsArg, String>, url: Option<Either<HttpOptions, String>>, options: Option<HttpOptions>) -> Map = http_get;
+    /// `net::http_get(url, #{…})` from here, `net::http_get(ns, url, #{…})` inside a namespace. A status such as 404 is no
+    /// error, and redirects are not followed.
+    ///
+    /// Returns: a map: `status`, `ok` (200 to 299), `headers` (names in lower case; those given twice are joined by
+    /// `", "`), `body` (text, with U+FFFD for bytes that are none), `body_bytes` (blob).
+    /// Errors: `not_found` when nothing listens; `timeout` when the answer takes too long; `limit_reached` for a body over
+    /// `max_bytes`; `corrupt` for an answer that is not HTTP; `unsupported` for https.
+    /// Needs: nothing.
+    /// Calls: connect(2), tcp(7)
+    /// Undo: nothing: the connection is closed.
+    /// Example:
+    ///     // needs busybox
+    ///     let box = ns::new(["net"]);
+    ///     let dir = fs::temp_dir();
+    ///     fs::write(dir.path("index.html"), "hello");
+    ///     let server = box.spawn(["busybox", "httpd", "-f", "-p", "127.0.0.1:8080", "-h", dir.path]);
+    ///     net::wait_port(box, 8080);
+    ///     net::http_get(box, "http://127.0.0.1:8080/").body   // => "hello"
+    ///     net::http_get(box, "http://127.0.0.1:8080/x").status // => 404
+    ///     net::http_get(box, "https://127.0.0.1/")            // throws unsupported
+    fn "net::http_get"(
+        /// An `Ns`, or the page when it is fetched from here.
+        place: Either<NetnsArg, String>,
+        /// The page: `"http://10.9.0.2:8080/"`. Without it `place` is the page.
+        url: Option<Either<HttpOptions, String>>,
+        options: Option<HttpOptions>
+    ) -> Map = http_get;
 
-    /// Connects a network namespace to the world outside, by `pasta` or `slirp4netns`, whichever is installed: for an
-    /// ordinary user, who cannot give it a link to the machine's network. Without an `Ns` the session's own network, in
-    /// which the ends of links beside the program live. Cut when the returned process is closed.
+    /// Connects a network namespace to the world outside, by `pasta` or `slirp4netns`, whichever is installed.
     ///
-    /// Nothing is forwarded inwards, and the machine's loopback is not reached.
-    /// Errors: `unsupported` where none is installed or it ends, with what it says; `timeout`. See pasta(1),
-    /// slirp4netns(1).
-    fn "net::outside"(ns: Option<Either<Open<NsSet>, OutsideOptions>>, options: Option<OutsideOptions>) -> (HandleId, Rc<Process>) = outside;
+    /// For an ordinary user, who cannot give it a link to the machine's network. Nothing is forwarded inwards, and the
+    /// machine's loopback is not reached.
+    ///
+    /// Returns: the process that carries the packets.
+    /// Errors: `unsupported` where none is installed or it ends, with what it says; `timeout` when it does not begin.
+    /// Needs: pasta or slirp4netns; /dev/net/tun.
+    /// Calls: pasta(1), slirp4netns(1), tun(4)
+    /// Undo: it is cut when the returned process is closed.
+    /// Example:
+    ///     // needs slirp4netns
+    ///     let box = ns::new(["net"]);
+    ///     let outside = net::outside(box, #{ with: "slirp4netns" });
+    ///     net::links(box).len()                               // => 2
+    fn "net::outside"(
+        /// The namespaces to connect, or the options. Without it the session's own network, in which the ends of links beside
+        /// the program live.
+        ns: Option<Either<Open<NsSet>, OutsideOptions>>,
+        options: Option<OutsideOptions>
+    ) -> (HandleId, Rc<Process>) = outside;
 
     /// The first address of the first end, with its prefix: `"10.9.0.1/24"`, or `()`.
     get "Veth.addr"(link: Open<Veth>) -> Option<String> = veth_addr;
@@ -140,17 +301,89 @@ natives! {
     get "Bridge.netns"(bridge: Open<Bridge>) -> u64 = bridge::netns;
     /// Whether its ports reach it, and each other not.
     get "Bridge.isolated"(bridge: Open<Bridge>) -> bool = bridge::isolated;
-    /// The address of the n-th host in its subnet, with its prefix: `"10.88.0.2/24"` for 2.
-    method "Bridge.host"(bridge: Open<Bridge>, n: u32) -> String = bridge::host;
-    /// The links that are its ports now, as `net::links` returns them, without their addresses.
+    /// The address of a host in its subnet.
+    ///
+    /// Returns: the address, with its prefix.
+    /// Errors: `invalid_argument` for a number that the subnet does not have, and for a bridge without one.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     let br = net::bridge(#{ ns: ns::new(["net"]), subnet: "10.94.6.0/29" });
+    ///     br.host(2)                                      // => "10.94.6.2/29"
+    ///     br.host(7)                                      // throws invalid_argument
+    method "Bridge.host"(
+        bridge: Open<Bridge>,
+        /// Which one: 1 is the first address of the subnet.
+        n: u32
+    ) -> String = bridge::host;
+    /// The links that are its ports now.
+    ///
+    /// Returns: as `net::links`, without their addresses.
+    /// Errors: `not_found` when it is gone.
+    /// Needs: nothing.
+    /// Calls: rtnetlink(7), bridge(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     net::bridge(#{ ns: ns::new(["net"]) }).ports()      // => []
     method "Bridge.ports"(bridge: Open<Bridge>) -> Vec<serde_json::Value> = bridge::ports;
     /// Makes a link its port. See `net::attach`.
-    method "Bridge.attach"(bridge: Open<Bridge>, dev: Either<Open<Veth>, String>) = bridge::attach_to;
-    /// Takes a port from it. Errors: `invalid_argument` for a link that is no port of it; `not_found`.
-    method "Bridge.detach"(bridge: Open<Bridge>, dev: Either<Open<Veth>, String>) = bridge::detach;
+    ///
+    /// Errors: `busy` for what is a port already; `not_found` when there is no link of this name; `invalid_argument` for what
+    /// cannot be a port; `limit_reached` for the 1,024th port.
+    /// Needs: CAP_NET_ADMIN where the bridge lives.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: it is no port any more when the bridge is closed.
+    /// Example:
+    ///     let br = net::bridge(#{ ns: ns::new(["net"]) });
+    ///     br.attach("lo")                                 // throws invalid_argument
+    ///     br.attach("eth7")                               // throws not_found
+    method "Bridge.attach"(
+        bridge: Open<Bridge>,
+        /// A veth, or the name of a link where the bridge lives.
+        dev: Either<Open<Veth>, String>
+    ) = bridge::attach_to;
+    /// Takes a port from it.
+    ///
+    /// Errors: `invalid_argument` for a link that is no port of it; `not_found` when there is no link of this name.
+    /// Needs: CAP_NET_ADMIN where the bridge lives.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     let box = ns::new(["net"]);
+    ///     let br = net::bridge(#{ ns: box });
+    ///     let link = net::veth(#{ name: "p0", ns: box });
+    ///     br.attach(link);
+    ///     br.detach("p0");
+    ///     br.ports()                                      // => []
+    ///     br.detach("p0")                                 // throws invalid_argument
+    method "Bridge.detach"(
+        bridge: Open<Bridge>,
+        /// A veth, or the name of a port.
+        dev: Either<Open<Veth>, String>
+    ) = bridge::detach;
     /// Brings it up, as it is when it is made.
+    ///
+    /// Errors: `not_found` when it is gone.
+    /// Needs: CAP_NET_ADMIN where it lives.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     let br = net::bridge(#{ ns: ns::new(["net"]) });
+    ///     br.down();
+    ///     br.up();
+    ///     br.inspect().up                                 // => true
     method "Bridge.up"(bridge: Open<Bridge>) = bridge::up;
     /// Brings it down: nothing passes between its ports.
+    ///
+    /// Errors: `not_found` when it is gone.
+    /// Needs: CAP_NET_ADMIN where it lives.
+    /// Calls: rtnetlink(7), ip-link(8)
+    /// Undo: nothing.
+    /// Example:
+    ///     let br = net::bridge(#{ ns: ns::new(["net"]) });
+    ///     br.down();
+    ///     br.inspect().up                                 // => false
     method "Bridge.down"(bridge: Open<Bridge>) = bridge::down;
 }
 

@@ -131,9 +131,7 @@ natives! {
     get "Process.pid"(process: Open<Process>) -> i32 = pid;
     /// The command, as one line.
     get "Process.command"(process: Open<Process>) -> String = command_of;
-    /// Whether it has not ended.
-    ///
-    /// Errors: what a callback of an event throws comes out of here.
+    /// Whether it has not ended. What a function that is called at an event throws comes out of here.
     get "Process.is_running"(process: Open<Process>) -> bool = is_running;
     /// Waits for its end. How it ended is in the result, and no error.
     ///

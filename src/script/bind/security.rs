@@ -88,8 +88,8 @@ natives! {
     ///     let found = security::audit(sleep).filter(|part| part.part == "no_new_privs");
     ///     found[0].grade // => "closed"
     fn "security::audit"(
-        /// A `Process`, or a process id.
-        process: Either<Open<Process>, i32>
+        /// The process, as `security::of` takes it.
+        process: Subject
     ) -> Value = explain;
     /// What is in force for it, read from the kernel now.
     ///
