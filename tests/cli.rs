@@ -169,30 +169,87 @@ fn gc_says_when_there_is_nothing() {
 }
 
 #[test]
-fn doc_shows_modules_and_functions() {
+fn doc_shows_what_there_is() {
     let run = cshell(["doc"]).output();
-    assert!(run.stdout.contains("sys        The running script"), "{}", run.stdout);
-    cshell(["doc", "sys::sleep"])
-        .stdout(
-            "
-            sys::sleep(duration)
-
-                Waits. A signal ends the wait and the script; callbacks of events run meanwhile.
-
-                duration: a duration (a text such as \"250ms\" or \"1m30s\")
-            ",
-        )
-        .check();
+    assert!(run.stdout.contains("    sys       The running script"), "{}", run.stdout);
+    let run = cshell(["doc", "sys::sleep"]).output();
+    assert!(run.stdout.starts_with("sys::sleep(duration)\n\n    Waits."), "{}", run.stdout);
+    for heading in ["ARGUMENTS", "ERRORS", "NEEDS", "SYSTEM CALLS AND MAN PAGES", "EXAMPLE"] {
+        assert!(run.stdout.contains(&format!("\n{heading}\n")), "{heading}: {}", run.stdout);
+    }
+    for (name, part) in [
+        ("Ns", "ns::new(options) -> Ns"),
+        ("net::veth.mtu", "number of bytes"),
+        ("busy", "RAISED BY"),
+        ("std/retry", "retry(times, f)"),
+        ("errors", "permission_denied"),
+        ("exec", "proc::exec"),
+    ] {
+        let run = cshell(["doc", name]).output();
+        assert!(run.stdout.contains(part), "{name}: {}{}", run.stdout, run.stderr);
+        assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "{name}: {}", run.stdout);
+    }
     cshell(["doc", "sys::slep"])
         .stderr(
             "
             error: nothing is called `sys::slep`, did you mean `sys::sleep`?
 
-            hint: `cshell doc` lists the modules
+            hint: `cshell doc` lists what there is
             ",
         )
         .exit(2)
         .check();
+}
+
+#[test]
+fn doc_is_searched_and_written_for_other_readers() {
+    let run = cshell(["doc", "--search", "overlay"]).output();
+    assert!(run.stdout.lines().any(|line| line.starts_with("fs::overlay ")), "{}", run.stdout);
+    let run = cshell(["doc", "--search", "nosuchword"]).output();
+    assert_eq!(run.ended, Ended::Exit(1), "{}", run.stdout);
+    let run = cshell(["doc", "--markdown"]).output();
+    for part in
+        ["# cshell reference\n", "\n## net\n", "\n### `net::veth([options]) -> Veth`\n", "\n```rhai\n"]
+    {
+        assert!(run.stdout.contains(part), "{part}");
+    }
+    let run = cshell(["doc", "net::veth", "--markdown"]).output();
+    assert!(run.stdout.starts_with("# `net::veth([options]) -> Veth`\n\nMakes"), "{}", run.stdout);
+    let program = cshell(["doc", "--definitions", "defs"]);
+    let folder = program.folder().join("work/defs");
+    let (run, text) = program.output_with(|| std::fs::read_to_string(folder.join("net.d.rhai")).unwrap());
+    assert!(run.stdout.ends_with(" files in defs\n"), "{}{}", run.stdout, run.stderr);
+    assert!(text.contains("module net;") && text.contains("\nfn veth(options: Map) -> Veth;"), "{text}");
+    let run = cshell(["doc", "--definitions", "/proc/defs"]).output();
+    assert!(run.stderr.contains("cannot write definitions to /proc/defs"), "{}", run.stderr);
+    let run = cshell(["doc", "net", "--man", "--markdown"]).output();
+    assert_eq!(run.ended, Ended::Exit(2), "{}", run.stderr);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "groff reads what is written for it")]
+fn the_manual_page_is_one_without_warnings() {
+    let run = cshell(["doc", "--man"]).output();
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("cshell.1");
+    std::fs::write(&page, &run.stdout).unwrap();
+    let read = std::process::Command::new("groff")
+        .args(["-man", "-Tutf8", "-ww", "-P-cbou"])
+        .arg(&page)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.stderr), "");
+    let text = String::from_utf8_lossy(&read.stdout);
+    for part in [
+        "CSHELL(1)",
+        "EXIT STATUS",
+        ":undo [N]",
+        "net::veth([options]) -> Veth",
+        "CSHELL_HISTORY",
+        "--private",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ need skopeo skopeo
 need umoci umoci
 need strace strace
 need tmux tmux
+need groff groff-base
 need qemu-system-x86_64 qemu-system-x86
 need modprobe kmod
 need strip binutils

@@ -3,6 +3,7 @@
 //! The first word that is no option decides: a script, when it ends in `.rhai`, has a `/` or is an existing file;
 //! a command otherwise. Everything after a script belongs to the script, untouched.
 
+use crate::cli::doc::Wish;
 use crate::cli::doctor::Format;
 use crate::runtime::gc;
 use crate::script::options::did_you_mean;
@@ -25,7 +26,7 @@ pub(super) enum Plan {
     /// Reclaim what dead sessions left.
     Gc(gc::Options),
     /// Show the documentation of the natives.
-    Doc(Option<String>),
+    Doc(Wish),
     /// Explain what a process may do.
     Audit { process: String, format: Format },
     /// Say what this host lets the program do.
@@ -54,13 +55,16 @@ pub(super) enum TraceTo {
     File(PathBuf),
 }
 
+/// How the program is called.
+pub(super) const SYNOPSIS: &str = "cshell [OPTIONS] [-i] [FILE [ARGS]...]\n       cshell [OPTIONS] -c CODE [ARGS]...\n       cshell <COMMAND>";
+
 /// A container shell: runs scripts whose functions are the kernel's container primitives.
 #[derive(Debug, Parser)]
 #[command(
     name = "cshell",
     version,
     disable_help_subcommand = true,
-    override_usage = "cshell [OPTIONS] [-i] [FILE [ARGS]...]\n       cshell [OPTIONS] -c CODE [ARGS]...\n       cshell <COMMAND>",
+    override_usage = SYNOPSIS,
     after_help = "FILE is a script when it ends in .rhai, has a / or exists; - is the standard input, which is also\n\
                   read when there is no FILE and it is not a terminal. Without FILE on a terminal a prompt opens.\n\
                   ARGS are the script's: sys::args.\n\n\
@@ -113,8 +117,20 @@ enum Command {
     },
     /// Show the functions of the language
     Doc {
-        /// A module (net) or a function (net::veth); without it, the list of modules
+        /// A module (net), function (net::veth), type (Ns), option (net::veth.mtu), kind of error; without it, the list
         name: Option<String>,
+        /// As Markdown; without NAME, the whole reference
+        #[arg(long)]
+        markdown: bool,
+        /// As a manual page, for man -l -; without NAME, cshell(1) with the whole reference
+        #[arg(long, conflicts_with = "markdown")]
+        man: bool,
+        /// List what has WORD in its name or first sentence
+        #[arg(long, value_name = "WORD", conflicts_with_all = ["name", "markdown", "man"])]
+        search: Option<String>,
+        /// Write definition files for editors (*.d.rhai) to DIR
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "markdown", "man", "search"])]
+        definitions: Option<PathBuf>,
     },
     /// Say what this host lets the program do, and how to mend what it does not
     Doctor {
@@ -122,6 +138,36 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+}
+
+/// The options, with what they do.
+pub(super) fn options() -> Vec<(String, String)> {
+    let cli = built();
+    cli.get_arguments().map(described).collect()
+}
+
+/// The commands with their arguments, and what they do.
+pub(super) fn commands() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for command in built().get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let name = command.get_name();
+        all.push((name.to_owned(), about));
+        let arguments = command.get_arguments().filter(|argument| argument.get_id() != "help").map(described);
+        all.extend(arguments.map(|(argument, about)| (format!("{name} {argument}"), about)));
+    }
+    all
+}
+
+fn built() -> clap::Command {
+    let mut cli = Cli::command();
+    cli.build();
+    cli
+}
+
+fn described(argument: &clap::Arg) -> (String, String) {
+    let about = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    (argument.to_string(), about)
 }
 
 /// Decides what is to be done.
@@ -175,7 +221,9 @@ fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
         Ok(Some(Command::Check { files })) => Ok(Plan::Check(files)),
         Ok(Some(Command::Gc { dry_run, kept })) => Ok(Plan::Gc(gc::Options { dry_run, kept })),
         Ok(Some(Command::Audit { process, format })) => Ok(Plan::Audit { process, format }),
-        Ok(Some(Command::Doc { name })) => Ok(Plan::Doc(name)),
+        Ok(Some(Command::Doc { name, markdown, man, search, definitions })) => {
+            Ok(Plan::Doc(Wish { name, markdown, man, search, definitions }))
+        }
         Ok(Some(Command::Doctor { format })) => Ok(Plan::Doctor(format)),
         Ok(None) => Err(usage(format!("there is no command `{name}`"))),
         Err(done) => done,

@@ -44,7 +44,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
         Ok(Plan::Check(files)) => check::check(&files),
         Ok(Plan::Gc(options)) => gc::gc(options),
-        Ok(Plan::Doc(name)) => doc::doc(name.as_deref()),
+        Ok(Plan::Doc(wish)) => doc::doc(&wish),
         Ok(Plan::Audit { process, format }) => audit::audit(&process, format),
         Ok(Plan::Doctor(format)) => doctor::doctor(format),
         Ok(Plan::Say(text)) => say(&text),

@@ -323,6 +323,13 @@ impl Prompt {
     }
 }
 
+/// The commands of the prompt as they are written, with what they do.
+pub fn commands() -> impl Iterator<Item = (String, &'static str)> {
+    command::COMMANDS
+        .iter()
+        .map(|command| (format!(":{} {}", command.name, command.usage).trim_end().to_owned(), command.about))
+}
+
 fn is_interrupt(signal: i32) -> bool {
     signal == nix::libc::SIGINT
 }

@@ -2,12 +2,17 @@
 //!
 //! * [`doc`]: the convention of the comments, and a comment taken apart. Nothing is parsed before help is asked for.
 //! * [`topic`]: what there is to read about; [`library`], [`concept`]: the topics that are no natives.
-//! * [`mod@page`]: a topic as a page; [`text`]: a page as text.
+//! * [`mod@page`]: a topic as a page; [`text`], [`markdown`], [`roff`]: a page as text; [`reference`]: all of them.
+//! * [`definitions`]: files for editors.
 
 pub mod concept;
+pub mod definitions;
 pub mod doc;
 pub mod library;
+pub mod markdown;
 pub mod page;
+pub mod reference;
+pub mod roff;
 pub mod text;
 pub mod topic;
 
