@@ -21,6 +21,8 @@ pub(super) enum Plan {
     Run { program: Program, args: Vec<OsString>, trace: Option<TraceTo> },
     /// Open a prompt, after running a script if there is one.
     Prompt { program: Option<Program>, args: Vec<OsString>, trace: Option<TraceTo>, private: bool },
+    /// The tutorial.
+    Tutorial(Lesson),
     /// Check scripts without running them.
     Check(Vec<PathBuf>),
     /// Reclaim what dead sessions left.
@@ -33,6 +35,15 @@ pub(super) enum Plan {
     Doctor(Format),
     /// Only write a text: help, version.
     Say(String),
+}
+
+/// What is wanted of the tutorial.
+#[derive(Debug)]
+pub(super) struct Lesson {
+    pub(super) page: Option<usize>,
+    pub(super) list: bool,
+    pub(super) verify: bool,
+    pub(super) reset: bool,
 }
 
 /// Where the text of a script comes from.
@@ -132,6 +143,20 @@ enum Command {
         #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "markdown", "man", "search"])]
         definitions: Option<PathBuf>,
     },
+    /// Learn what a container is made of, step by step, at the prompt
+    Tutorial {
+        /// The page; without it, where it was left
+        page: Option<usize>,
+        /// List the pages
+        #[arg(long)]
+        list: bool,
+        /// Run the solution and the check of every page
+        #[arg(long, conflicts_with = "list")]
+        verify: bool,
+        /// Forget what was done
+        #[arg(long, conflicts_with_all = ["list", "verify"])]
+        reset: bool,
+    },
     /// Say what this host lets the program do, and how to mend what it does not
     Doctor {
         /// How to say it
@@ -223,6 +248,9 @@ fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
         Ok(Some(Command::Audit { process, format })) => Ok(Plan::Audit { process, format }),
         Ok(Some(Command::Doc { name, markdown, man, search, definitions })) => {
             Ok(Plan::Doc(Wish { name, markdown, man, search, definitions }))
+        }
+        Ok(Some(Command::Tutorial { page, list, verify, reset })) => {
+            Ok(Plan::Tutorial(Lesson { page, list, verify, reset }))
         }
         Ok(Some(Command::Doctor { format })) => Ok(Plan::Doctor(format)),
         Ok(None) => Err(usage(format!("there is no command `{name}`"))),

@@ -25,6 +25,7 @@ mod doctor;
 mod gc;
 mod prompt;
 mod run;
+mod tutorial;
 
 use crate::script::report::{EXIT_USAGE, Report};
 use crate::text::report;
@@ -42,6 +43,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(Plan::Prompt { program, args, trace, private }) => {
             prompt::prompt(program, args, trace.as_ref(), private)
         }
+        Ok(Plan::Tutorial(lesson)) => tutorial::tutorial(&lesson),
         Ok(Plan::Check(files)) => check::check(&files),
         Ok(Plan::Gc(options)) => gc::gc(options),
         Ok(Plan::Doc(wish)) => doc::doc(&wish),

@@ -32,6 +32,11 @@ pub(super) fn prompt(
         Err(error) => return fail_early(&error),
     };
     let history = if private { None } else { history() };
+    run_prompt(Options { first, history, tutorial: None }, args, trace)
+}
+
+/// Runs a prompt and its end.
+pub(super) fn run_prompt(options: Options, args: Vec<OsString>, trace: Option<&TraceTo>) -> u8 {
     // While there is one thread, and before anything is opened or made.
     if let Err(error) = rootless::enter() {
         let report = Report::of_error(&error);
@@ -39,12 +44,11 @@ pub(super) fn prompt(
         return report.exit_code;
     }
     let recent = Recent::default();
-    let name = first.as_ref().map_or("prompt", |(name, _)| name).to_owned();
+    let name = options.first.as_ref().map_or("prompt", |(name, _)| name).to_owned();
     let shell = match open(&name, args, recent.clone(), trace) {
         Ok(shell) => shell,
         Err(error) => return fail_early(&error),
     };
-    let options = Options { first, history };
     let ending = catch_unwind(AssertUnwindSafe(|| repl::run(&shell, recent, options)));
     let ending = ending.map(|ended| match ended {
         Ok(Ending::Exit(code)) => run::Ending::Exit(code),
@@ -54,7 +58,12 @@ pub(super) fn prompt(
     finish(&shell, &ending)
 }
 
-fn open(name: &str, args: Vec<OsString>, recent: Recent, trace: Option<&TraceTo>) -> Result<Rc<Shell>> {
+pub(super) fn open(
+    name: &str,
+    args: Vec<OsString>,
+    recent: Recent,
+    trace: Option<&TraceTo>,
+) -> Result<Rc<Shell>> {
     cancel::install()?;
     let session = Session::new(StateDirs::from_env())?.owning_children();
     let sink: Box<dyn Sink> = match trace {
@@ -81,7 +90,7 @@ impl Sink for Both {
 
 /// Where the lines of a user's prompts are kept: `$CSHELL_HISTORY` (none where that is empty), else
 /// `$XDG_STATE_HOME/cshell/history`, else `~/.local/state/cshell/history`.
-fn history() -> Option<PathBuf> {
+pub(super) fn history() -> Option<PathBuf> {
     if let Some(file) = std::env::var_os("CSHELL_HISTORY") {
         return Some(PathBuf::from(file)).filter(|file| !file.as_os_str().is_empty());
     }

@@ -12,6 +12,7 @@ mod desk;
 mod editor;
 mod highlight;
 mod input;
+pub mod lesson;
 mod log;
 pub mod recent;
 mod recipe;
@@ -49,6 +50,8 @@ pub struct Options {
     pub first: Option<(String, String)>,
     /// Where lines are kept for the next time, if they are.
     pub history: Option<PathBuf>,
+    /// The tutorial, at a page or where it was left.
+    pub tutorial: Option<Option<usize>>,
 }
 
 /// How a prompt ended. What it made is still there: the session is closed by the caller.
@@ -85,6 +88,10 @@ struct Prompt {
     tracing: bool,
     /// The script that was run last.
     file: Option<String>,
+    /// The tutorial, when it is open.
+    lesson: Option<lesson::Lesson>,
+    /// Where its progress is kept.
+    progress: Option<PathBuf>,
 }
 
 const PROMPT: &str = "cshell> ";
@@ -97,6 +104,7 @@ pub fn run(shell: &Rc<Shell>, recent: Recent, options: Options) -> Result<Ending
     let saved = terminal::Saved::now();
     let person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let screen = terminal::screen();
+    let progress = options.history.as_ref().map(|history| history.with_file_name("tutorial-done"));
     let input = match person && terminal::can_edit() {
         true => Input::Editor(editor::Editor::new(options.history, screen.colour)?),
         false => Input::Plain(Plain::default()),
@@ -105,6 +113,11 @@ pub fn run(shell: &Rc<Shell>, recent: Recent, options: Options) -> Result<Ending
     if person {
         let version = env!("CARGO_PKG_VERSION");
         prompt.say(&format!("cshell {version}: `:help` explains, Tab completes, Ctrl-D leaves\n"));
+    }
+    prompt.progress = progress;
+    if let Some(page) = options.tutorial {
+        prompt.lesson = Some(lesson::Lesson::open(page, prompt.progress.clone()));
+        prompt.show_page();
     }
     if let Some((name, text)) = options.first
         && let Next::End(ending) = prompt.run_file(&name, &text)
@@ -141,6 +154,8 @@ impl Prompt {
             initial: String::new(),
             tracing: false,
             file: None,
+            lesson: None,
+            progress: None,
         }
     }
 

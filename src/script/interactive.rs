@@ -273,6 +273,18 @@ impl Interactive {
         frames.iter().enumerate().rev().map(call).collect()
     }
 
+    /// Runs code on a copy of the variables: what it declares and changes is gone after it.
+    ///
+    /// # Errors
+    /// When it fails or does not parse.
+    pub fn judge(&mut self, code: &str) -> Result<Answer, Box<Report>> {
+        let mut scope = self.scope.clone();
+        match evaluate(&self.engine, &self.shell, &mut scope, &self.functions, code) {
+            Answer::Failed(report) => Err(report),
+            other => Ok(other),
+        }
+    }
+
     /// The names that entries can use.
     #[must_use]
     pub fn names(&self) -> Names<'_> {

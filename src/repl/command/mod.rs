@@ -7,7 +7,7 @@ pub(super) mod objects;
 pub(super) mod stops;
 pub(super) mod view;
 
-use crate::repl::{Ending, Next, Prompt};
+use crate::repl::{Ending, Next, Prompt, lesson};
 use crate::script::options::did_you_mean;
 
 /// What a command takes, for completion.
@@ -130,7 +130,13 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     command("clear", "NUMBER", Takes::Words, "Removes a breakpoint.", stops::clear_command),
     command("step", "FILE", Takes::File, "Runs a script and stops at its first statement.", stops::step),
-    command("next", "", Takes::Words, "At a stop: runs to the next statement.", stops::nothing_stopped),
+    command(
+        "next",
+        "",
+        Takes::Words,
+        "At a stop: the next statement. In the tutorial: the next page.",
+        stops::next,
+    ),
     command(
         "continue",
         "",
@@ -154,6 +160,18 @@ pub(super) const COMMANDS: &[Command] = &[
         "Goes back to the session from where a script has failed.",
         stops::go_on,
     ),
+    command(
+        "tutorial",
+        "[PAGE]",
+        Takes::Words,
+        "Opens the tutorial, where it was left or at a page.",
+        lesson::open,
+    ),
+    command("try", "", Takes::Words, "In the tutorial: runs what the page shows.", lesson::try_it),
+    command("check", "", Takes::Words, "In the tutorial: looks at what you made.", lesson::check),
+    command("hint", "", Takes::Words, "In the tutorial: helps, each time a little more.", lesson::hint),
+    command("back", "", Takes::Words, "In the tutorial: turns back a page; `:next` goes on.", lesson::back),
+    command("steps", "", Takes::Words, "Lists the pages of the tutorial.", lesson::steps),
     command("doctor", "", Takes::Words, "Says what this host lets the program do.", view::doctor),
     command("quit", "", Takes::Words, "Leaves; what was made is removed.", quit),
 ];

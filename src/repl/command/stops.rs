@@ -2,7 +2,7 @@
 
 use crate::repl::desk::Desk;
 use crate::repl::stop::{name_of, named};
-use crate::repl::{Next, Prompt};
+use crate::repl::{Next, Prompt, lesson};
 use crate::script::bind::BINDINGS;
 use crate::script::debug::Spot;
 use crate::script::native::Form;
@@ -144,6 +144,11 @@ pub(super) fn go_on(prompt: &mut Prompt, words: &str) -> Next {
         return Next::Entry;
     }
     nothing_stopped(prompt, words)
+}
+
+/// The next page, where the tutorial is open; at a stop its own `:next` is heard.
+pub(super) fn next(prompt: &mut Prompt, words: &str) -> Next {
+    if prompt.lesson.is_some() { lesson::turn(prompt, true) } else { nothing_stopped(prompt, words) }
 }
 
 /// Says that nothing is stopped.

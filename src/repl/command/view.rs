@@ -44,9 +44,9 @@ fn commands(prompt: &Prompt) -> String {
     for command in COMMANDS {
         let usage = format!(":{} {}", command.name, command.usage);
         for (index, line) in
-            show::wrap(command.about, prompt.screen.width.saturating_sub(25)).iter().enumerate()
+            show::wrap(command.about, prompt.screen.width.saturating_sub(28)).iter().enumerate()
         {
-            let _ = writeln!(out, "  {:<22} {line}", if index == 0 { usage.trim_end() } else { "" });
+            let _ = writeln!(out, "  {:<25} {line}", if index == 0 { usage.trim_end() } else { "" });
         }
     }
     let modules: Vec<&str> = crate::script::bind::BINDINGS.iter().map(|binding| binding.name).collect();
