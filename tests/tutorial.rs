@@ -99,7 +99,7 @@ fn where_it_was_left_it_goes_on() {
     terminal.shows("done: `:next` goes on");
     terminal.keys(&["C-d"]);
     terminal.until("the shell", |screen| screen.trim_end().ends_with('$'));
-    terminal.line("clear");
+    terminal.clear();
     terminal.open("$CSHELL tutorial");
     terminal.entry(":steps");
     terminal.shows("->  2        chroot");

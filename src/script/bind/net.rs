@@ -49,7 +49,7 @@ natives! {
     ///     let link = net::veth(#{ addr: "10.94.1.1/24", peer: #{ name: "eth0", ns: box, addr: "10.94.1.2/24" } });
     ///     [link.addr, link.peer.name, link.peer.addr]         // => ["10.94.1.1/24", "eth0", "10.94.1.2/24"]
     ///     [link.addresses[0], link.mtu, link.mac.len(), link.ifindex > 0] // => ["10.94.1.1/24", 1500, 17, true]
-    ///     link.netns == ns::host().net                        // => true
+    ///     link.netns != box.inode("net")                      // => true
     ///     net::veth(#{ name: "a-name-of-17-byte" })           // throws invalid_argument
     fn "net::veth"(options: OrEmpty<VethSpec>) -> Held<Veth> = veth;
     /// Makes a bridge, a switch whose ports are links where it lives, and brings it up.
