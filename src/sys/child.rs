@@ -258,7 +258,7 @@ fn act_last(plan: &Plan, op: &Op) -> Outcome {
         Op::Clean => clean(plan),
         Op::Exec(programs) => exec(plan, programs),
         Op::ExecFd(fd) => exec_fd(plan, raw(fd)),
-        Op::Stage(fd) => run_stage(plan, raw(fd)),
+        Op::Stage(fd, program) => run_stage(plan, raw(fd), program.as_ref().map(raw)),
         // Every other step is handled above.
         _ => Err(Errno::ENOSYS as i32),
     }
@@ -428,14 +428,18 @@ fn exec_fd(plan: &Plan, fd: usize) -> Outcome {
 }
 
 /// Gives the last stage its descriptors at the numbers that it knows. They are moved out of each other's way first.
-fn run_stage(plan: &Plan, fd: usize) -> Outcome {
+fn run_stage(plan: &Plan, fd: usize, program: Option<usize>) -> Outcome {
     let away = |fd: usize| syscall(libc::SYS_fcntl, [fd, libc::F_DUPFD_CLOEXEC as usize, 10, 0, 0, 0]);
     let (fd, report, go) = (away(fd)?, away(plan.report as usize)?, away(plan.go_read as usize)?);
+    let program = program.map_or(Ok(None), |program| away(program).map(Some))?;
     give_up_effective()?;
     syscall(libc::SYS_dup3, [report, stage::REPORT, 0, 0, 0, 0])?;
     syscall(libc::SYS_dup3, [go, stage::GO, 0, 0, 0, 0])?;
+    if let Some(program) = program {
+        syscall(libc::SYS_dup3, [program, stage::PROGRAM, 0, 0, 0, 0])?;
+    }
     let outcome = exec_fd(plan, fd);
-    // It may have been one of the two numbers, and the failure has to be told there.
+    // It may have been one of the numbers, and the failure has to be told there.
     syscall(libc::SYS_dup3, [report, plan.report as usize, 0, 0, 0, 0])?;
     outcome
 }

@@ -46,6 +46,8 @@ fn code() -> &'static [u8] {
 
 const BASE: u64 = 0x40_0000;
 const HEADERS: u64 = 64 + 56;
+/// The address of the first instruction of an [`image`].
+pub(super) const ENTRY: u64 = BASE + HEADERS;
 
 /// The file of a program: an ELF header, one loadable segment that is the whole file, the code (elf(5)).
 pub(super) fn image(code: &[u8]) -> Vec<u8> {
@@ -54,7 +56,7 @@ pub(super) fn image(code: &[u8]) -> Vec<u8> {
     file.extend([0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     // Executable, x86-64, version 1.
     file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
-    for word in [BASE + HEADERS, 64, 0] {
+    for word in [ENTRY, 64, 0] {
         file.extend(u64::to_le_bytes(word));
     }
     file.extend([0, 0, 0, 0]);

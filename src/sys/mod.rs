@@ -5,6 +5,7 @@
 //! policy here: nothing retries, logs or falls back. The only unsafe code of the program is below this module.
 
 pub mod bpf;
+pub mod calls;
 pub mod child;
 pub mod clone;
 pub mod fault;

@@ -10,11 +10,11 @@
 //! (CVE-2019-5736). It is also the moment at which the parent looks at the process, with everything in force but the filter:
 //!
 //! 1. says `[READY, 0]` on descriptor 3 and waits for a byte on descriptor 4; ends quietly when there is none;
-//! 2. makes both close at exec;
+//! 2. makes both, and descriptor 5, close at exec;
 //! 3. installs the filter, if there is one; says `[FILTER, errno]` when the kernel refuses it, and `[LISTENER, fd]` when it
 //!    is one that asks a supervisor;
-//! 4. runs the first program that exists of those that stand before an empty argument, with the arguments behind it; says
-//!    `[EXEC, errno]` when none runs.
+//! 4. runs the program on descriptor 5, if it was made for one, or the first that exists of those that stand before an empty
+//!    argument, with the arguments behind it; says `[EXEC, errno]` when none runs.
 #![expect(unsafe_code, reason = "a few instructions of machine code, and the two symbols around them")]
 
 use super::{Result, holder};
@@ -37,8 +37,11 @@ pub(super) const UNBORN: i32 = -7;
 pub(super) const REPORT: usize = 3;
 /// The descriptor that it waits on.
 pub(super) const GO: usize = 4;
+/// The descriptor of the program that it runs, where that is not found by its name.
+pub(super) const PROGRAM: usize = 5;
 
-// Behind the last instruction: the flags of seccomp(2), the number of instructions, the instructions.
+// Behind the last instruction: the flags of seccomp(2), the number of instructions, the descriptor of the program or 0, the
+// instructions.
 std::arch::global_asm!(
     ".pushsection .rodata.cshell_stage, \"a\"",
     ".globl cshell_stage_start",
@@ -73,11 +76,18 @@ std::arch::global_asm!(
     "mov edx, 1",
     "mov eax, 72",
     "syscall",
-    "mov rax, [rip + cshell_stage_end + 8]",
+    "mov rdi, [rip + cshell_stage_end + 16]",
+    "test rdi, rdi",
+    "jz 21f",
+    "mov esi, 2",
+    "mov edx, 1",
+    "mov eax, 72",
+    "syscall",
+    "21: mov rax, [rip + cshell_stage_end + 8]",
     "test rax, rax",
     "jz 3f",
     "mov [rsp], rax", // struct sock_fprog
-    "lea rax, [rip + cshell_stage_end + 16]",
+    "lea rax, [rip + cshell_stage_end + 24]",
     "mov [rsp + 8], rax",
     "mov edi, 1", // SECCOMP_SET_MODE_FILTER
     "mov rsi, [rip + cshell_stage_end]",
@@ -94,7 +104,19 @@ std::arch::global_asm!(
     "call 8f",
     "jmp 9f",
     "7: call 8f",
-    "3: mov ebx, 2", // ENOENT, unless one is worse
+    "3: mov rdi, [rip + cshell_stage_end + 16]",
+    "test rdi, rdi",
+    "jz 22f",
+    "mov rsi, [r15 - 8]", // the empty argument
+    "mov rdx, r15",
+    "mov r10, r14",
+    "mov r8d, 0x1000", // AT_EMPTY_PATH
+    "mov eax, 322",    // execveat
+    "syscall",
+    "mov ebx, eax",
+    "neg ebx",
+    "jmp 6f",
+    "22: mov ebx, 2", // ENOENT, unless one is worse
     "4: mov rdi, [r13]",
     "add r13, 8",
     "cmp byte ptr [rdi], 0",
@@ -140,16 +162,17 @@ unsafe extern "C" {
     static cshell_stage_end: u8;
 }
 
-/// Makes the sealed memory file of the stage that installs this filter.
+/// Makes the sealed memory file of the stage that installs this filter, and runs a program by its descriptor if `by_fd`.
 ///
 /// # Errors
 /// The failed `memfd_create`, `write` or `fcntl`.
-pub fn make(filter: Option<(&[u64], u64)>) -> Result<OwnedFd> {
+pub fn make(filter: Option<(&[u64], u64)>, by_fd: bool) -> Result<OwnedFd> {
     let (start, end) = (&raw const cshell_stage_start, &raw const cshell_stage_end);
     let mut code = super::payload::between(start, end);
     let (program, flags) = filter.unwrap_or((&[], 0));
     code.extend(flags.to_le_bytes());
     code.extend((program.len() as u64).to_le_bytes());
+    code.extend((if by_fd { PROGRAM as u64 } else { 0 }).to_le_bytes());
     program.iter().for_each(|insn| code.extend(insn.to_le_bytes()));
     let file = holder::sealed("cshell-stage", &holder::image(&code))?;
     super::call(

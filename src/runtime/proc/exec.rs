@@ -26,16 +26,23 @@ use std::time::Instant;
 /// that cannot be run, the failing step (125) for one that cannot be started; with `check`, every outcome but status 0:
 /// [`ErrorKind::ExitStatus`], [`ErrorKind::Timeout`], [`ErrorKind::LimitReached`]; [`ErrorKind::Interrupted`].
 pub fn exec(session: &Session, spec: &ProcSpec) -> Result<Rc<Outcome>> {
-    const OP: &str = "proc::exec";
+    exec_for(session, "proc::exec", spec)
+}
+
+/// As [`exec`], for another operation of the script.
+///
+/// # Errors
+/// As of [`exec`].
+pub fn exec_for(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<Rc<Outcome>> {
     if spec.stdin == Input::Pipe {
         let what = "nobody could write to it: exec waits for the end of the command";
-        return Err(Error::new(ErrorKind::InvalidArgument, OP, format!("input: \"pipe\": {what}"))
+        return Err(Error::new(ErrorKind::InvalidArgument, op, format!("input: \"pipe\": {what}"))
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     let mut own = Vec::new();
-    let outcome = complete(session, OP, spec, &mut own).and_then(|spec| {
-        let process = launch(session, OP, &spec, false, &mut own)?;
-        finish(session, OP, &spec, &process)
+    let outcome = complete(session, op, spec, &mut own).and_then(|spec| {
+        let process = launch(session, op, &spec, false, &mut own)?;
+        finish(session, op, &spec, &process)
     });
     match outcome {
         Ok(outcome) => session.undo_steps(&own).map(|()| outcome),
@@ -102,7 +109,7 @@ fn launch(
     let leads_group = plan::leads_session(spec, &stdio);
     let idmap = spec.idmap.as_deref();
     let tree = spec.rootfs.as_ref().map(|root| plan::tree(session, op, root, idmap, own)).transpose()?;
-    let guard = plan::Guard::of(op, &spec.security)?;
+    let guard = plan::Guard::of(op, spec)?;
     let argv = spec.command.argv().iter().map(|arg| plan::c_string(op, arg)).collect::<Result<_>>()?;
     let argv = if guard.has_stage() { stage::arguments(plan::programs(op, spec)?, argv) } else { argv };
     let user = plan::user(op, spec, tree.as_ref())?;

@@ -1,6 +1,7 @@
 //! Processes: start, wait, capture, end.
 
 pub mod background;
+pub mod calls;
 mod complete;
 pub mod exec;
 pub mod io;

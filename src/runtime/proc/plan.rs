@@ -6,7 +6,7 @@ use crate::runtime::fs::overlay;
 use crate::runtime::ns::idmap::{IdMaps, Shape};
 use crate::runtime::ns::set::propagation_flag;
 use crate::runtime::proc::mounts::{self, Ground};
-use crate::runtime::proc::spec::{Namespaces, ProcSpec, Root};
+use crate::runtime::proc::spec::{Command, Namespaces, ProcSpec, Root};
 use crate::runtime::proc::user::{self, User};
 use crate::runtime::rootless;
 use crate::runtime::security::policy::own_capabilities;
@@ -165,7 +165,7 @@ pub fn steps(
     tree: Option<OwnedFd>,
 ) -> Result<Steps> {
     let Who { maps, user } = who;
-    let Guard { early, stage } = guard;
+    let Guard { early, stage, program } = guard;
     let mut steps = Steps::default();
     if maps.is_some() {
         steps.push(Op::Wait, "wait for the id maps");
@@ -190,9 +190,10 @@ pub fn steps(
     let argv = spec.command.argv();
     let name = argv.first().map(Vec::as_slice).unwrap_or_default();
     let what = format!("run {:?}", String::from_utf8_lossy(name));
-    match stage {
-        Some(stage) => steps.push(Op::Stage(stage), what),
-        None => steps.push(Op::Exec(programs(op, spec)?), what),
+    match (stage, program) {
+        (Some(stage), program) => steps.push(Op::Stage(stage, program), what),
+        (None, Some(program)) => steps.push(Op::ExecFd(program), what),
+        (None, None) => steps.push(Op::Exec(programs(op, spec)?), what),
     }
     Ok(steps)
 }
@@ -511,6 +512,8 @@ pub struct Guard {
     early: Option<Filter>,
     /// The last stage of the start, which installs the filter otherwise.
     stage: Option<OwnedFd>,
+    /// The command, where it is a program without a name.
+    program: Option<OwnedFd>,
 }
 
 impl Guard {
@@ -518,7 +521,15 @@ impl Guard {
     ///
     /// # Errors
     /// What is wrong with the profile; the failed `memfd_create`.
-    pub fn of(op: &'static str, policy: &Policy) -> Result<Self> {
+    pub fn of(op: &'static str, spec: &ProcSpec) -> Result<Self> {
+        let policy = &spec.security;
+        let program = match &spec.command {
+            Command::Calls(calls) => {
+                let made = calls.make();
+                Some(made.map_err(|source| explain_program(op, "cannot make the program of calls", source))?)
+            }
+            _ => None,
+        };
         let facts = Facts {
             capabilities: policy.capabilities.unwrap_or_else(own_capabilities),
             kernel: mount::kernel_version(),
@@ -531,14 +542,16 @@ impl Guard {
         };
         let (late, early) = if policy.no_new_privs { (filter, None) } else { (None, filter) };
         let stage = if late.is_some() || policy.is_confined() {
-            let made =
-                crate::sys::stage::make(late.as_ref().map(|filter| (&filter.program[..], filter.flags)));
+            let made = crate::sys::stage::make(
+                late.as_ref().map(|filter| (&filter.program[..], filter.flags)),
+                program.is_some(),
+            );
             let what = "cannot make the last stage of the start";
             Some(made.map_err(|source| explain_program(op, what, source))?)
         } else {
             None
         };
-        Ok(Self { early, stage })
+        Ok(Self { early, stage, program })
     }
 
     /// Whether the command is run by the last stage.

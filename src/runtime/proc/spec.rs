@@ -10,6 +10,7 @@ use crate::runtime::ns::userns::Userns;
 use crate::runtime::ns::{Kinds, NsSet};
 use crate::runtime::proc::user;
 use crate::runtime::security::{Policy, SeccompChoice};
+use crate::sys::calls::{self, Program};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub enum Command {
     Shell(String),
     /// The exact arguments, to the byte. The first names the program.
     Argv(Vec<Vec<u8>>),
+    /// A list of system calls, as a program that needs nothing of the root.
+    Calls(Rc<Program>),
 }
 
 impl Command {
@@ -35,6 +38,7 @@ impl Command {
         match self {
             Self::Shell(text) => vec![b"/bin/sh".to_vec(), b"-c".to_vec(), text.clone().into_bytes()],
             Self::Argv(argv) => argv.clone(),
+            Self::Calls(_) => vec![calls::NAME.as_bytes().to_vec()],
         }
     }
 
@@ -44,6 +48,7 @@ impl Command {
         const MOST: usize = 80;
         let text = match self {
             Self::Shell(text) => text.trim().to_owned(),
+            Self::Calls(program) => format!("{} steps of system calls", program.steps.len()),
             Self::Argv(argv) => {
                 argv.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect::<Vec<_>>().join(" ")
             }

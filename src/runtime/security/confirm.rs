@@ -3,14 +3,15 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::ns::Kinds;
 use crate::runtime::proc::plan::{self, Who};
-use crate::runtime::proc::spec::{ProcSpec, Rlimit};
+use crate::runtime::proc::spec::{Command, ProcSpec, Rlimit};
 use crate::runtime::security::caps;
 use crate::runtime::security::facts::{Capabilities, Facts};
 use crate::runtime::security::policy::{Policy, SeccompChoice};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// The descriptors that the last stage has: the three streams, and two pipes that close at exec.
+/// The descriptors that the last stage has: the three streams, and two pipes that close at exec; a program without a name
+/// is a third that does.
 const MOST_FD: i32 = 4;
 
 /// What a process has to be.
@@ -21,6 +22,7 @@ pub struct Expected {
     away: Kinds,
     rlimits: Vec<Rlimit>,
     has_root: bool,
+    most_fd: i32,
     /// Who root of its user namespace is here, if there is one.
     root: Option<u32>,
     /// Who it is here.
@@ -59,6 +61,7 @@ impl Expected {
             away,
             rlimits: spec.rlimits.clone(),
             has_root: spec.rootfs.is_some(),
+            most_fd: MOST_FD + i32::from(matches!(spec.command, Command::Calls(_))),
         }
     }
 
@@ -117,7 +120,7 @@ impl Expected {
         for kind in self.away.iter().filter(|kind| facts.shared.iter().any(|name| name == kind.name)) {
             found.push(format!("the {} namespace is the caller's", kind.name));
         }
-        for (fd, to) in facts.fds.iter().filter(|(fd, _)| *fd > MOST_FD) {
+        for (fd, to) in facts.fds.iter().filter(|(fd, _)| *fd > self.most_fd) {
             found.push(format!("descriptor {fd} is open: {to}"));
         }
         found.extend(self.path_differences(facts));

@@ -41,13 +41,22 @@ pub struct ValueType {
 }
 
 /// The types that are values. A new one is one entry here.
-pub const VALUES: &[ValueType] = &[ValueType {
-    name: "ExecResult",
-    doc: "How a command ended, with what it wrote and used.",
-    set_type: |module| {
-        module.set_custom_type::<super::proc::ExecResult>("ExecResult");
+pub const VALUES: &[ValueType] = &[
+    ValueType {
+        name: "ExecResult",
+        doc: "How a command ended, with what it wrote and used.",
+        set_type: |module| {
+            module.set_custom_type::<super::proc::ExecResult>("ExecResult");
+        },
     },
-}];
+    ValueType {
+        name: "Calls",
+        doc: "A list of system calls that a program of their own makes.",
+        set_type: |module| {
+            module.set_custom_type::<crate::runtime::proc::calls::Calls>("Calls");
+        },
+    },
+];
 
 /// A kind of handle, as the engine registers it.
 #[derive(Clone, Copy, Debug)]

@@ -79,6 +79,7 @@
 )]
 
 pub mod bridge;
+pub mod calls;
 pub mod cgroup;
 pub mod cgroup_limits;
 pub mod fs;
@@ -97,5 +98,14 @@ pub mod tree;
 use crate::script::native::Binding;
 
 /// Every module of native functions, in the order of the help.
-pub const BINDINGS: &[Binding] =
-    &[ns::NS, cgroup::CGROUP, fs::FS, net::NET, proc::PROC, security::SECURITY, image::IMAGE, sys::SYS];
+pub const BINDINGS: &[Binding] = &[
+    ns::NS,
+    cgroup::CGROUP,
+    fs::FS,
+    net::NET,
+    proc::PROC,
+    calls::SYSCALL,
+    security::SECURITY,
+    image::IMAGE,
+    sys::SYS,
+];

@@ -128,8 +128,8 @@ pub enum Op {
     Exec(Vec<CString>),
     /// Run the program behind a descriptor.
     ExecFd(OwnedFd),
-    /// Run the [last stage](super::stage) behind a descriptor.
-    Stage(OwnedFd),
+    /// Run the [last stage](super::stage) behind a descriptor, with the program that it runs, if that has no name.
+    Stage(OwnedFd, Option<OwnedFd>),
 }
 
 impl Op {
@@ -201,7 +201,7 @@ impl Op {
             Self::Exec(programs) => {
                 format!("execve({:?})", programs.first().map(CString::as_c_str).unwrap_or_default())
             }
-            Self::ExecFd(fd) | Self::Stage(fd) => {
+            Self::ExecFd(fd) | Self::Stage(fd, _) => {
                 format!("execveat({}, \"\", AT_EMPTY_PATH)", fd.as_raw_fd())
             }
         }
