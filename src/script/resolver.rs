@@ -12,8 +12,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// The modules of the standard library with their texts.
-pub const STD: &[(&str, &str)] = &[("std/retry", include_str!("../../stdlib/std/retry.rhai"))];
+/// The name and the text of a module in `stdlib/std`.
+macro_rules! std_module {
+    ($name:literal) => {
+        (concat!("std/", $name), include_str!(concat!("../../stdlib/std/", $name, ".rhai")))
+    };
+}
+
+/// The modules of the standard library with their texts, sorted.
+pub const STD: &[(&str, &str)] = &[std_module!("escape"), std_module!("escape/kernel"), std_module!("retry")];
 
 const OP: &str = "import";
 
@@ -146,12 +153,20 @@ mod tests {
     #[test]
     fn the_embedded_modules_are_the_folder() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("stdlib");
-        let mut files: Vec<String> = std::fs::read_dir(root.join("std"))
-            .unwrap()
-            .map(|entry| format!("std/{}", entry.unwrap().file_name().to_string_lossy()))
-            .collect();
+        let mut files = Vec::new();
+        let mut folders = vec![root.join("std")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => files.push(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned()),
+                }
+            }
+        }
         files.sort();
-        let embedded: Vec<String> = STD.iter().map(|(name, _)| format!("{name}.rhai")).collect();
+        let mut embedded: Vec<String> = STD.iter().map(|(name, _)| format!("{name}.rhai")).collect();
+        embedded.sort();
         assert_eq!(embedded, files);
         for (name, text) in STD {
             assert_eq!(*text, std::fs::read_to_string(root.join(format!("{name}.rhai"))).unwrap(), "{name}");

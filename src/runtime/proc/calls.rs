@@ -4,10 +4,11 @@
 //! program itself is [`crate::sys::calls`]; here names become numbers, labels become places, and answers are read.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::proc::exec::exec_for;
+use crate::runtime::proc::Process;
+use crate::runtime::proc::exec::{exec_for, spawn};
 use crate::runtime::proc::process::Outcome;
 use crate::runtime::proc::spec::{Command, Output, ProcSpec};
-use crate::runtime::session::Session;
+use crate::runtime::session::{HandleId, Session};
 use crate::sys::Errno;
 use crate::sys::calls::{Area, Place, Program, Step, Told, Word};
 use std::rc::Rc;
@@ -82,7 +83,7 @@ pub enum Entry {
         /// The label.
         to: String,
         /// What is compared, how, and with what.
-        when: Option<(String, Test, i64)>,
+        when: Option<(Arg, Test, i64)>,
     },
     /// Counts how often it is come to.
     Count(String),
@@ -194,6 +195,15 @@ impl Calls {
         Ok(Answers { outcome, answers, buffers })
     }
 
+    /// Starts the list with these options, and returns at once. It is killed when its handle is closed or the session ends.
+    ///
+    /// # Errors
+    /// As of [`spawn`].
+    pub fn spawn(&self, session: &Session, spec: ProcSpec) -> Result<(HandleId, Rc<Process>)> {
+        let command = Command::Calls(self.program.clone());
+        spawn(session, &ProcSpec { command, ..spec })
+    }
+
     /// Reads what the program wrote; nothing if it did not come to its end.
     #[must_use]
     #[expect(clippy::type_complexity, reason = "the answers, and the buffers by name")]
@@ -264,7 +274,7 @@ impl Build {
             Entry::Go { to, when } => {
                 let always = (Word::Number(0), Test::Is, 0);
                 let (value, test, with) = match when {
-                    Some((name, test, with)) => (self.result(name)?, *test, *with),
+                    Some((what, test, with)) => (self.word(what)?, *test, *with),
                     None => always,
                 };
                 let step = self.push(Step::Jump { value, test, with, to: 0 }, None);

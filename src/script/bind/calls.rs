@@ -1,7 +1,9 @@
 //! `syscall`: system calls made inside, one by one, and what the kernel answered.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::proc::Process;
 use crate::runtime::proc::calls::{self, Answer, Answers, Arg, Calls, Entry, Test};
+use crate::runtime::session::HandleId;
 use crate::script::bind::proc_options::Spec;
 use crate::script::call::Call;
 use crate::script::convert::{At, Either, FromScript, Int, ListElement, OrEmpty};
@@ -9,6 +11,7 @@ use crate::script::native::natives;
 use crate::script::options::{Key, Options, Opts};
 use crate::script::returned::{IntoScript, script_value};
 use rhai::{Array, Blob, Dynamic, Map};
+use std::rc::Rc;
 
 natives! {
     /// System calls as a list: made inside by a program that needs nothing of the root, and what the kernel answered.
@@ -22,7 +25,8 @@ natives! {
     /// what an earlier call returned, `#{ buffer: 64, name: "b" }` memory that is told, `#{ int: "b", offset: 4 }` and
     /// `#{ long: "b" }` what is in it, `#{ address: "b" }`. A map is a call with more said, `#{ syscall, args, name, compat }`
     /// (`compat` for the call of a 32-bit program), or `#{ child: [calls], flags, name }`, `#{ label: "l" }`,
-    /// `#{ go: "l", when: "openat", is: "failed" }` (or `"ok"`, or a number; `not` for any other number; without `when` always; the
+    /// `#{ go: "l", when: "openat", is: "failed" }` (or `"ok"`, or a number; `not` for any other number; `when: #{ long: "b" }` is
+    /// what is in a buffer; without `when` always; the
     /// label `"end"` is there), `#{ count: "n" }`, which answers how often it was come to.
     ///
     /// Returns: a map: `complete` (whether the list came to its end), `reason`, `code` and `signal` of the process, `calls` (a list of
@@ -34,6 +38,13 @@ natives! {
     /// Undo: nothing is left; what a call made in the kernel ends with the process, or is yours.
     /// Example: `syscall::run([["getpid"]], #{ security: "default" }).of.getpid.value`
     fn "syscall::run"(calls: Listed, options: OrEmpty<Spec>) -> Map = run;
+    /// Starts a list of system calls and returns at once; it is killed when its handle is closed or the script ends.
+    ///
+    /// Returns: a `Process`. What it writes at its end is for `.read` of `syscall::program`.
+    /// Errors: as of `syscall::run`.
+    /// Undo: it is killed.
+    /// Example: `let waits = syscall::spawn([["pause"]])`
+    fn "syscall::spawn"(calls: Listed, options: OrEmpty<Spec>) -> (HandleId, Rc<Process>) = spawn;
     /// The list as a program: `.bytes` is an ELF file for the root of any runtime, `.read` reads what it wrote.
     ///
     /// Returns: a `Calls`, which `syscall::run` takes in place of the list.
@@ -93,7 +104,12 @@ const ENTRY: Options = Options {
         Key::new("child", "list", "none", "What a child does, before it ends with status 0."),
         Key::new("flags", "number", "0", "The flags of clone(2) for the child."),
         Key::new("go", "text", "none", "The label to go on at."),
-        Key::new("when", "text", "always", "The answer that decides."),
+        Key::new(
+            "when",
+            "text or map",
+            "always",
+            "The answer that decides, by name; or #{int} or #{long} of a buffer.",
+        ),
         Key::new("is", "\"failed\", \"ok\" or number", "\"ok\"", "How the answer has to be."),
         Key::new("not", "number", "none", "How the answer must not be."),
         Key::new("count", "text", "none", "Counts, under this name, how often it is come to."),
@@ -172,10 +188,15 @@ fn entry(opts: &mut Opts<'_, '_>) -> Result<Entry> {
     })
 }
 
-fn when(opts: &mut Opts<'_, '_>) -> Result<Option<(String, Test, i64)>> {
-    let name: Option<String> = opts.take("when")?;
+fn when(opts: &mut Opts<'_, '_>) -> Result<Option<(Arg, Test, i64)>> {
+    let name: Option<Either<String, Map>> = opts.take("when")?;
     let is: Option<Either<i64, String>> = opts.take("is")?;
     let not: Option<i64> = opts.take("not")?;
+    let name = match name {
+        Some(Either::Left(name)) => Some(Arg::Result(name)),
+        Some(Either::Right(map)) => Some(Arg::from_script(map.into(), &opts.at().key("when"))?),
+        None => None,
+    };
     let Some(name) = name else {
         return match (is, not) {
             (None, None) => Ok(None),
@@ -282,6 +303,10 @@ fn run(call: &Call<'_>, listed: Listed, options: OrEmpty<Spec>) -> Result<Map> {
     map.insert("code".into(), i64::from(outcome.code).into());
     map.insert("signal".into(), outcome.signal.clone().into_script());
     Ok(map)
+}
+
+fn spawn(call: &Call<'_>, listed: Listed, options: OrEmpty<Spec>) -> Result<(HandleId, Rc<Process>)> {
+    listed.0.spawn(call.session(), options.0.0)
 }
 
 fn answers_of(answers: Option<Vec<Answer>>, buffers: Vec<(String, Vec<u8>)>) -> Map {
