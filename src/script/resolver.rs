@@ -20,7 +20,15 @@ macro_rules! std_module {
 }
 
 /// The modules of the standard library with their texts, sorted.
-pub const STD: &[(&str, &str)] = &[std_module!("escape"), std_module!("escape/kernel"), std_module!("retry")];
+pub const STD: &[(&str, &str)] = &[
+    std_module!("escape"),
+    std_module!("escape/files"),
+    std_module!("escape/kernel"),
+    std_module!("escape/limits"),
+    std_module!("escape/processes"),
+    std_module!("escape/runtime"),
+    std_module!("retry"),
+];
 
 const OP: &str = "import";
 

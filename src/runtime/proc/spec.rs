@@ -48,7 +48,7 @@ impl Command {
         const MOST: usize = 80;
         let text = match self {
             Self::Shell(text) => text.trim().to_owned(),
-            Self::Calls(program) => format!("{} steps of system calls", program.steps.len()),
+            Self::Calls(_) => "a list of system calls".into(),
             Self::Argv(argv) => {
                 argv.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect::<Vec<_>>().join(" ")
             }
