@@ -135,7 +135,7 @@ fn the_list_says_what_each_is() {
             names[e.name] = 1;
         }
         print(names.len() >= 40);
-        try { escape::attempt("no-such-way"); } catch (e) { print(e); }
+        try { escape::attempt("no-such-way"); } catch (e) { print(e.message); }
         "#,
     )
     .stdout("true\nescape: there is no attempt no-such-way; escape::list() has them all\n")

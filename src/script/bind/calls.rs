@@ -17,44 +17,79 @@ natives! {
     /// System calls as a list: made inside by a program that needs nothing of the root, and what the kernel answered.
     pub const SYSCALL = "syscall";
 
-    /// Makes system calls, one after the other, in a process with the options of `proc::exec`, and returns what the kernel
-    /// answered.
+    /// Makes system calls, one after the other, in a process with the options of `proc::exec`.
     ///
-    /// `calls` is a list. `["openat", -100, "/etc/passwd", 0]` is a call: its name and up to six arguments, each a number, a
-    /// text (its address), a blob (the address of a copy), a list (the address of 64-bit words), or a map: `#{ result: "openat" }`
-    /// what an earlier call returned, `#{ buffer: 64, name: "b" }` memory that is told, `#{ int: "b", offset: 4 }` and
-    /// `#{ long: "b" }` what is in it, `#{ address: "b" }`. A map is a call with more said, `#{ syscall, args, name, compat }`
-    /// (`compat` for the call of a 32-bit program), or `#{ child: [calls], flags, name }`, `#{ label: "l" }`,
-    /// `#{ go: "l", when: "openat", is: "failed" }` (or `"ok"`, or a number; `not` for any other number; `when: #{ long: "b" }` is
-    /// what is in a buffer; without `when` always; the
-    /// label `"end"` is there), `#{ count: "n" }`, which answers how often it was come to.
+    /// `["openat", -100, "/etc/passwd", 0]` is a call: its name and up to six arguments, each a number, a text (its address), a
+    /// blob (the address of a copy), a list (the address of 64-bit words), or a map:
+    ///
+    /// * `#{ result: "openat" }`: what an earlier call returned;
+    /// * `#{ buffer: 64, name: "b" }`: memory that is told, `#{ int: "b", offset: 4 }` and `#{ long: "b" }` what is in it,
+    ///   `#{ address: "b" }` where it is.
+    ///
+    /// A map is a call with more said, `#{ syscall, args, name, compat }` (`compat` for the call of a 32-bit program), or
+    ///
+    /// * `#{ child: [calls], flags, name }`: what a child does;
+    /// * `#{ label: "l" }`: a place to go to, `"end"` is one;
+    /// * `#{ go: "l", when: "openat", is: "failed" }`: goes there, where the answer is `"failed"`, `"ok"` or a number (`not`: any
+    ///   other number; `when: #{ long: "b" }`: what is in a buffer; without `when` always);
+    /// * `#{ count: "n" }`: answers how often it was come to.
     ///
     /// Returns: a map: `complete` (whether the list came to its end), `reason`, `code` and `signal` of the process, `calls` (a list of
     /// maps `syscall name made value error`: `value` is `()` and `error` a name such as `"EPERM"` where it failed), `of` (the
     /// same by name; the last of several), `buffers` (blobs by name).
-    /// Errors: `invalid_argument` for a list that makes no sense; those of `proc::exec` before the program runs. What a call is
+    /// Errors: `invalid_argument` for a list that makes no sense; `unsupported` on another machine than x86_64. What a call is
     /// answered, and how the process ends, is no error.
-    /// Calls: execveat(2), mmap(2), and those of the list.
-    /// Undo: nothing is left; what a call made in the kernel ends with the process, or is yours.
-    /// Example: `syscall::run([["getpid"]], #{ security: "default" }).of.getpid.value`
-    fn "syscall::run"(calls: Listed, options: OrEmpty<Spec>) -> Map = run;
-    /// Starts a list of system calls and returns at once; it is killed when its handle is closed or the script ends.
+    /// Needs: as `proc::exec` with these options; x86_64.
+    /// Calls: execveat(2), mmap(2), syscalls(2)
+    /// Undo: the process has ended; what a call made in the kernel ends with it, or is yours.
+    /// Example:
+    ///     let told = syscall::run([["getppid"], ["reboot", 0, 0, 0, 0]], #{ security: "default" });
+    ///     [told.of.getppid.value, told.of.reboot.error] // => [0, "EPERM"]
+    ///     syscall::run([["no_such_call"]])             // throws invalid_argument
+    fn "syscall::run"(
+        /// The calls, in order, or what `syscall::program` made of them.
+        calls: Listed,
+        options: OrEmpty<Spec>
+    ) -> Map = run;
+    /// Starts a list of system calls and returns at once.
     ///
-    /// Returns: a `Process`. What it writes at its end is for `.read` of `syscall::program`.
-    /// Errors: as of `syscall::run`.
-    /// Undo: it is killed.
-    /// Example: `let waits = syscall::spawn([["pause"]])`
-    fn "syscall::spawn"(calls: Listed, options: OrEmpty<Spec>) -> (HandleId, Rc<Process>) = spawn;
+    /// Returns: the process. What it writes at its end is for `.read` of `syscall::program`.
+    /// Errors: `invalid_argument` for a list that makes no sense; `unsupported` on another machine than x86_64.
+    /// Needs: as `proc::spawn` with these options; x86_64.
+    /// Calls: execveat(2), mmap(2), syscalls(2)
+    /// Undo: it is killed when its handle is closed or the script ends.
+    /// Example:
+    ///     let waits = syscall::spawn([["pause"]]);
+    ///     waits.is_running                             // => true
+    fn "syscall::spawn"(
+        /// The calls, as `syscall::run` takes them.
+        calls: Listed,
+        options: OrEmpty<Spec>
+    ) -> (HandleId, Rc<Process>) = spawn;
     /// The list as a program: `.bytes` is an ELF file for the root of any runtime, `.read` reads what it wrote.
     ///
-    /// Returns: a `Calls`, which `syscall::run` takes in place of the list.
+    /// Returns: a value that `syscall::run` takes in place of the list.
     /// Errors: `invalid_argument` for a list that makes no sense.
-    /// Example: `fs::write(root + "/attempt", syscall::program([["getpid"]]).bytes)`
-    fn "syscall::program"(calls: Listed) -> Calls = program;
+    /// Needs: nothing; it runs on x86_64.
+    /// Calls: elf(5)
+    /// Undo: nothing.
+    /// Example:
+    ///     let program = syscall::program([["getuid"]]);
+    ///     program.bytes.extract(1, 3).as_string()      // => "ELF"
+    ///     syscall::run(program).of.getuid.value        // => 0
+    fn "syscall::program"(
+        /// The calls, as `syscall::run` takes them.
+        calls: Listed
+    ) -> Calls = program;
     /// The names of the system calls of this machine.
     ///
-    /// Returns: a list of text, as syscalls(2) writes them.
-    /// Example: `syscall::names().contains("openat")`
+    /// Returns: the names, as syscalls(2) writes them.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: syscalls(2)
+    /// Undo: nothing.
+    /// Example:
+    ///     "openat" in syscall::names()                 // => true
     fn "syscall::names"() -> Array = names;
 
     /// The ELF file: static, for this machine, without a need of anything in the root it runs in.
@@ -64,10 +99,41 @@ natives! {
     /// Reads what the program wrote to its standard output.
     ///
     /// Returns: the keys `complete calls of buffers` of `syscall::run`.
-    method "Calls.read"(calls: Calls, written: Blob) -> Map = read;
+    /// Errors: `corrupt` for what it did not write.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     let program = syscall::program([["getuid"]]);
+    ///     let dir = fs::temp_dir();
+    ///     fs::write(dir.path("attempt"), program.bytes);
+    ///     fs::chmod(dir.path("attempt"), "755");
+    ///     let written = proc::exec([dir.path("attempt")]).stdout_bytes;
+    ///     program.read(written).of.getuid.value        // => 0
+    method "Calls.read"(
+        calls: Calls,
+        /// What it wrote, to the byte.
+        written: Blob
+    ) -> Map = read;
     /// One useful line.
+    ///
+    /// Returns: the line.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     `${syscall::program([["getuid"]])}`.contains("Calls") // => true
     method "to_string"(calls: Calls) -> String = show;
-    /// One useful line.
+    /// One useful line, as `to_string`.
+    ///
+    /// Returns: the line.
+    /// Errors: nothing.
+    /// Needs: nothing.
+    /// Calls: nothing.
+    /// Undo: nothing.
+    /// Example:
+    ///     syscall::program([["getuid"]]).to_debug().contains("Calls") // => true
     method "to_debug"(calls: Calls) -> String = show;
 }
 

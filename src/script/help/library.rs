@@ -34,10 +34,11 @@ impl Function {
     }
 }
 
-/// Every module of the standard library.
+/// Every module of the standard library. Modules below another are parts of that.
 #[must_use]
 pub fn all() -> Vec<Library> {
-    STD.iter().map(|(name, text)| read(name, text)).collect()
+    let whole = STD.iter().filter(|(name, _)| name.matches('/').count() == 1);
+    whole.map(|(name, text)| read(name, text)).collect()
 }
 
 /// The module of a text.
@@ -56,9 +57,14 @@ fn read(module: &'static str, text: &'static str) -> Library {
     Library { name: module, doc: head.collect(), functions }
 }
 
-/// The function that a line begins. A private one is none.
+/// The function that a line begins. A private one is none, and none is one that has the name of its module before its own:
+/// it is for the module alone, and must not be confused with that of another.
 fn function(module: &'static str, line: &'static str, doc: &[&'static str]) -> Option<Function> {
     let (name, rest) = line.strip_prefix("fn ")?.split_once('(')?;
+    let short = module.rsplit('/').next().unwrap_or(module);
+    if name.strip_prefix(short).is_some_and(|rest| rest.starts_with('_')) {
+        return None;
+    }
     let params = rest.split_once(')')?.0.split(',').map(str::trim).filter(|name| !name.is_empty());
     Some(Function { module, name: name.trim(), params: params.collect(), doc: doc.to_vec() })
 }
@@ -69,7 +75,7 @@ mod tests {
 
     #[test]
     fn functions_are_read_from_the_text() {
-        let text = "// m: does things.\n//\n//     import\n\n/// One.\n///\n/// More.\nfn one(a, b) {\n}\nprivate fn two() {}\nfn three() {}\n";
+        let text = "// m: does things.\n//\n//     import\n\n/// One.\n///\n/// More.\nfn one(a, b) {\n}\nprivate fn two() {}\nfn m_own() {}\nfn three() {}\n";
         let library = read("std/m", text);
         assert_eq!(library.doc, [" m: does things.", "", "     import"]);
         let names: Vec<String> = library.functions.iter().map(Function::signature).collect();
