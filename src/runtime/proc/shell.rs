@@ -23,7 +23,7 @@ const SHELLS: &[&str] = &["/bin/bash", "/usr/bin/bash", "/bin/ash", "/bin/sh", "
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] for what nothing can run in; [`ErrorKind::NotFound`] where there is no shell; as
-/// [`exec`].
+/// [`exec()`].
 pub fn shell(session: &Session, thing: &Rc<dyn Handle>, command: &str) -> Result<Rc<Outcome>> {
     let mut spec = ProcSpec::new(Command::Argv(Vec::new()));
     let root = place(session, thing, &mut spec)?;

@@ -2,7 +2,7 @@
 //!
 //! * [`doc`]: the convention of the comments, and a comment taken apart. Nothing is parsed before help is asked for.
 //! * [`topic`]: what there is to read about; [`library`], [`concept`]: the topics that are no natives.
-//! * [`mod@page`]: a topic as a page; [`text`], [`markdown`], [`roff`]: a page as text; [`reference`]: all of them.
+//! * [`mod@page`]: a topic as a page; [`text`], [`markdown`], [`roff`]: a page as text; [`mod@reference`]: all of them.
 //! * [`definitions`]: files for editors.
 
 pub mod concept;
