@@ -203,5 +203,5 @@ fn the_end_of_the_input_at_a_stop_ends_all() {
         .output();
     assert_eq!(run.ended, Ended::Exit(0));
     assert!(!run.stdout.contains("\n1\n"), "{}", run.stdout);
-    cshell(["-i"]).file("a.rhai", "exit(5)").stdin(":step a.rhai\n:c\n").exit(5).check();
+    cshell(["-i"]).stdin("exit(5)\n").exit(5).check();
 }

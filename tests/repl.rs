@@ -361,6 +361,8 @@ fn a_script_before_the_prompt_leaves_everything_alive() {
         "{}",
         run.stderr
     );
+    let run = cshell(["-i", "lab.rhai"]).file("lab.rhai", "let a = 4; exit(3);").stdin("a\n").output();
+    assert_eq!((run.stdout.as_str(), run.ended), ("lab.rhai has called exit(3)\n4\n", Ended::Exit(0)));
     let run = cshell(["-i", "nope.rhai"]).stdin("1\n").output();
     assert_eq!((run.stdout.as_str(), run.ended), ("", Ended::Exit(2)), "{}", run.stderr);
     let run = cshell(["-i", "-"]).stdin("1\n").output();

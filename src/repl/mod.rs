@@ -237,6 +237,12 @@ impl Prompt {
             undone: false,
         });
         self.file = Some(name.to_owned());
+        // A script that leaves does not take the prompt with it.
+        if let (Answer::Exit(code), false) = (&answer, self.desk.shell.pipe_closed()) {
+            self.desk.shell.clear_exit();
+            self.say(&format!("{name} has called exit({code})\n"));
+            return Next::Entry;
+        }
         let next = self.tell(answer);
         self.show_fallen();
         next

@@ -104,6 +104,11 @@ impl Shell {
         self.exit.set(Some(code));
     }
 
+    /// Goes on after a script that called `exit`: for a prompt behind it.
+    pub fn clear_exit(&self) {
+        self.exit.set(None);
+    }
+
     /// The code of `exit(code)`, if the script called it.
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
