@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::runtime::net::{self, Bridge, BridgeSpec, Device, Veth};
 use crate::runtime::session::HandleId;
-use crate::script::bind::net::{END_KEYS, end, first_address, link_json};
+use crate::script::bind::net_calls::{END_KEYS, end, first_address, link_json};
 use crate::script::call::Call;
 use crate::script::convert::{Either, OrEmpty};
 use crate::script::handle::{Kind, Open};

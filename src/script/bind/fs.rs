@@ -1,28 +1,21 @@
 //! `fs`: files and folders, mounts, overlays. The maps that its natives take are in [`super::fs_options`].
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::fs::changes;
-use crate::runtime::fs::dir::{self, Dir};
-use crate::runtime::fs::mounts::{self, Mount, MountSpec};
-use crate::runtime::fs::overlay::{self, Overlay, OverlaySpec};
-use crate::runtime::fs::{copy, files, glob, inside, mountinfo, walk};
+use crate::runtime::fs::dir::Dir;
+use crate::runtime::fs::mounts::{Mount, MountSpec};
+use crate::runtime::fs::overlay::{Overlay, OverlaySpec};
 use crate::runtime::ns::NsSet;
-use crate::runtime::session::HandleId;
+use crate::script::bind::fs_calls as calls;
 use crate::script::bind::fs_options::{
     BindOptions, ChownOptions, Content, CopyOptions, FileMode, KernelFsOptions, MkdirOptions, PathOptions,
     PropagationOptions, StatOptions, TempDirOptions, TmpfsOptions, WriteOptions,
 };
-use crate::script::bind::path::{PathArg, PathText, texts};
-use crate::script::call::Call;
+use crate::script::bind::path::{PathArg, PathText};
 use crate::script::convert::{Either, OrEmpty};
 use crate::script::handle::{Held, Kind, Open};
 use crate::script::native::natives;
-use crate::script::returned::IntoScript;
 use rhai::{Blob, Map};
-use serde::Serialize;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 impl Kind for Overlay {
     const NAME: &'static str = "Overlay";
@@ -64,7 +57,7 @@ natives! {
     fn "fs::read"(
         /// The file.
         path: PathArg
-    ) -> String = read;
+    ) -> String = calls::read;
     /// The content of a file as a blob.
     ///
     /// Returns: the bytes, at most 256 MiB.
@@ -78,7 +71,7 @@ natives! {
     fn "fs::read_bytes"(
         /// The file.
         path: PathArg
-    ) -> Blob = read_bytes;
+    ) -> Blob = calls::read_bytes;
     /// Writes a text or a blob to a file, which is made, or replaced whole: a reader sees the old or the new content.
     ///
     /// Mode and owner of a file that is there are kept unless `mode` is given; a link at `path` is replaced, not followed.
@@ -99,7 +92,7 @@ natives! {
         /// A text, or a blob for exact bytes.
         content: Content,
         options: OrEmpty<WriteOptions>
-    ) = write;
+    ) = calls::write;
     /// Adds a text or a blob to the end of a file, which is made if it is missing. A link is followed.
     ///
     /// Errors: `not_found` when the folder is missing; `permission_denied` for what this user may not write;
@@ -117,7 +110,7 @@ natives! {
         path: PathArg,
         /// A text, or a blob for exact bytes.
         content: Content
-    ) = append;
+    ) = calls::append;
     /// Copies a file, or a folder with everything below it, to the path `to` (not into it).
     ///
     /// Modes, times, devices and, as root, owners come along; links below `from` stay links. A file at `to` is replaced, a
@@ -141,7 +134,7 @@ natives! {
         /// Where the copy is.
         to: PathArg,
         options: OrEmpty<CopyOptions>
-    ) = copy;
+    ) = calls::copy;
     /// Moves a file or folder to the path `to`, also to another file system. A file at `to` is replaced.
     ///
     /// Errors: `not_found` when `from` or the folder of `to` is missing; `busy` for a folder at `to` that is not empty;
@@ -160,7 +153,7 @@ natives! {
         from: PathArg,
         /// Where it is then.
         to: PathArg
-    ) = rename;
+    ) = calls::rename;
     /// Removes a file, or a folder with everything below it. Never through a link, never across a mount.
     ///
     /// Errors: `not_found` when it does not exist; `busy` when something is mounted there or below; `permission_denied` for what
@@ -177,7 +170,7 @@ natives! {
     fn "fs::remove"(
         /// The file or folder.
         path: PathArg
-    ) = remove;
+    ) = calls::remove;
     /// Makes a folder, and those above it; one that is there already is fine.
     ///
     /// Errors: `already_exists` for a file, and with `parents: false` for a folder too; `not_found` with `parents: false` when the
@@ -194,7 +187,7 @@ natives! {
         /// The folder.
         path: PathArg,
         options: OrEmpty<MkdirOptions>
-    ) = mkdir;
+    ) = calls::mkdir;
     /// Whether there is something at a path. A link counts when it leads somewhere.
     ///
     /// Returns: `true` or `false`.
@@ -207,7 +200,7 @@ natives! {
     fn "fs::exists"(
         /// The path.
         path: PathArg
-    ) -> bool = exists;
+    ) -> bool = calls::exists;
     /// What is known of a file; of a link itself unless `follow`.
     ///
     /// Returns: `type` (`file directory symlink fifo socket char_device block_device`), `size` in bytes, `mode` (the permission
@@ -225,7 +218,7 @@ natives! {
         /// The file.
         path: PathArg,
         options: OrEmpty<StatOptions>
-    ) -> Value = stat;
+    ) -> Value = calls::stat;
     /// The paths that match a pattern.
     ///
     /// As in a shell, names that begin with a dot are matched only by patterns that do; what does not exist does not
@@ -242,7 +235,7 @@ natives! {
     fn "fs::glob"(
         /// `*`, `?`, `[a-z]`, `[!a-z]`, `\` before a character, `**` for any folders.
         pattern: String
-    ) -> Vec<PathText> = glob;
+    ) -> Vec<PathText> = calls::glob;
     /// The paths of everything below a folder. Links are listed, not followed.
     ///
     /// Returns: the paths, relative to the folder and sorted.
@@ -257,7 +250,7 @@ natives! {
     fn "fs::walk"(
         /// The folder.
         path: PathArg
-    ) -> Vec<PathText> = walk;
+    ) -> Vec<PathText> = calls::walk;
     /// A picture of a folder and everything below it.
     ///
     /// Returns: a text of several lines.
@@ -272,7 +265,7 @@ natives! {
     fn "fs::tree"(
         /// The folder.
         path: PathArg
-    ) -> String = tree;
+    ) -> String = calls::tree;
     /// Sets the permission bits of a file or folder. Links are followed.
     ///
     /// Errors: `not_found` when it does not exist; `permission_denied` for what belongs to someone else; `unsupported` when the
@@ -290,7 +283,7 @@ natives! {
         path: PathArg,
         /// `0o644`, or a text of octal digits such as `"644"`.
         mode: FileMode
-    ) = chmod;
+    ) = calls::chmod;
     /// Sets the owner of a file or folder.
     ///
     /// Errors: `not_found` when it does not exist, and for an unknown name; `permission_denied` without CAP_CHOWN;
@@ -310,7 +303,7 @@ natives! {
         /// `"uid"`, `"uid:gid"`, or names of this machine, `"www-data:adm"`; without a group the file keeps its own.
         owner: String,
         options: OrEmpty<ChownOptions>
-    ) = chown;
+    ) = calls::chown;
     /// Makes a symbolic link, as `ln -s` does.
     ///
     /// Errors: `already_exists` when there is something at the path; `not_found` when the folder is missing;
@@ -328,7 +321,7 @@ natives! {
         target: PathBuf,
         /// Where the link is.
         path: PathArg
-    ) = symlink;
+    ) = calls::symlink;
     /// Where a symbolic link leads, as it is written.
     ///
     /// Returns: the path.
@@ -341,7 +334,7 @@ natives! {
     fn "fs::readlink"(
         /// The link.
         path: PathArg
-    ) -> PathText = readlink;
+    ) -> PathText = calls::readlink;
     /// Makes an empty folder that only this user may enter: on disk, or with `size` on a tmpfs.
     ///
     /// Returns: the folder, which goes wherever a path does.
@@ -354,7 +347,7 @@ natives! {
     ///     let dir = fs::temp_dir(#{ size: "1MiB" });
     ///     [dir.size, fs::exists(dir.path)] // => [1048576, true]
     ///     fs::stat(dir).mode == 0o700      // => true
-    fn "fs::temp_dir"(options: OrEmpty<TempDirOptions>) -> Held<Dir> = temp_dir;
+    fn "fs::temp_dir"(options: OrEmpty<TempDirOptions>) -> Held<Dir> = calls::temp_dir;
     /// The digest of a file's content. The file is streamed, and may have any size.
     ///
     /// Returns: `"sha256:…"`, as images name their blobs.
@@ -368,7 +361,7 @@ natives! {
     fn "fs::digest"(
         /// The file.
         path: PathArg
-    ) -> String = digest;
+    ) -> String = calls::digest;
 
     /// Mounts an overlay: read-only layers below, a writable one on top, seen as one tree at `merged`.
     ///
@@ -393,7 +386,7 @@ natives! {
     fn "fs::overlay"(
         /// An image, a path or a list of paths for the layers below, or a map.
         layers: OverlaySpec
-    ) -> Held<Overlay> = overlay;
+    ) -> Held<Overlay> = calls::overlay;
     /// What the writable layer of an overlay changes.
     ///
     /// Returns: a sorted list of maps: `path` begins with `/`; `kind` is `"added"`, `"modified"` or `"deleted"`. A folder is not
@@ -409,7 +402,7 @@ natives! {
     fn "fs::diff"(
         /// The overlay.
         overlay: Open<Overlay>
-    ) -> Vec<Map> = diff;
+    ) -> Vec<Map> = calls::diff;
     /// Makes a folder or file appear at another place as well. Both must exist.
     ///
     /// Returns: the mount.
@@ -432,7 +425,7 @@ natives! {
         /// Where it is seen as well.
         target: PathArg,
         options: OrEmpty<BindOptions>
-    ) -> Held<Mount> = bind;
+    ) -> Held<Mount> = calls::bind;
     /// Mounts a file system in memory on a folder, with nosuid and nodev.
     ///
     /// Returns: the mount; flags and size are read back.
@@ -449,7 +442,7 @@ natives! {
         /// The folder.
         target: PathArg,
         options: OrEmpty<TmpfsOptions>
-    ) -> Held<Mount> = tmpfs;
+    ) -> Held<Mount> = calls::tmpfs;
     /// Mounts proc on a folder, with nosuid, nodev and noexec.
     ///
     /// It shows the pid namespace of the program: a command in a container gets its own by `mounts` of `proc::exec`.
@@ -468,7 +461,7 @@ natives! {
         /// The folder.
         target: PathArg,
         options: OrEmpty<KernelFsOptions>
-    ) -> Held<Mount> = proc;
+    ) -> Held<Mount> = calls::proc;
     /// Mounts sysfs on a folder, with nosuid, nodev and noexec.
     ///
     /// It shows the network namespace of the program, and root can write to it unless `readonly`.
@@ -487,7 +480,7 @@ natives! {
         /// The folder.
         target: PathArg,
         options: OrEmpty<KernelFsOptions>
-    ) -> Held<Mount> = sysfs;
+    ) -> Held<Mount> = calls::sysfs;
     /// Mounts a new instance of devpts on a folder, with nosuid and noexec.
     ///
     /// Returns: the mount.
@@ -503,7 +496,7 @@ natives! {
     fn "fs::devpts"(
         /// The folder.
         target: PathArg
-    ) -> Held<Mount> = devpts;
+    ) -> Held<Mount> = calls::devpts;
     /// Mounts any file system that the kernel has, or binds one: the map names it.
     ///
     /// Returns: the mount; its flags are read back.
@@ -518,7 +511,7 @@ natives! {
     ///     fs::mount(#{ type: "tmpfs", target: dir, options: ["size=1m", "noexec"] });
     ///     fs::mount(#{ type: "no-such-fs", target: dir })                     // throws unsupported
     ///     fs::mount(#{ type: "tmpfs", target: dir, options: "size=lots" })    // throws invalid_argument
-    fn "fs::mount"(options: MountSpec) -> Held<Mount> = mount;
+    fn "fs::mount"(options: MountSpec) -> Held<Mount> = calls::mount;
     /// Unmounts what this session mounted.
     ///
     /// Errors: `permission_denied` for a mount that is not this session's; `not_found` when nothing is mounted there; `busy` when
@@ -535,7 +528,7 @@ natives! {
     fn "fs::umount"(
         /// A path, a `Mount`, or an `Overlay`, which is closed with that.
         target: Either<Held<Mount>, PathArg>
-    ) = umount;
+    ) = calls::umount;
     /// Sets how mounts at a path travel to copies of the mount namespace. Read back.
     ///
     /// Errors: `invalid_argument` for a path that is no mount point, and for an unknown word; `permission_denied` without
@@ -555,7 +548,7 @@ natives! {
         /// `"private"`, `"slave"`, `"shared"` or `"unbindable"`.
         mode: String,
         options: OrEmpty<PropagationOptions>
-    ) = propagation;
+    ) = calls::propagation;
     /// What is mounted, in the order of the kernel: for the program, or as the first process of an `Ns` sees it.
     ///
     /// Returns: a list of maps: `target source type options super_options propagation root id parent`; both options are lists.
@@ -569,14 +562,14 @@ natives! {
     fn "fs::mounts"(
         /// A set of namespaces. Without it, those of the program.
         ns: Option<Open<NsSet>>
-    ) -> Vec<Value> = mounts;
+    ) -> Vec<Value> = calls::mounts;
 
     /// Where the tree is.
-    get "Overlay.merged"(overlay: Open<Overlay>) -> PathText = merged;
+    get "Overlay.merged"(overlay: Open<Overlay>) -> PathText = calls::merged;
     /// The writable layer, or `()`.
-    get "Overlay.upperdir"(overlay: Open<Overlay>) -> Option<PathText> = upperdir;
+    get "Overlay.upperdir"(overlay: Open<Overlay>) -> Option<PathText> = calls::upperdir;
     /// The read-only layers, topmost first.
-    get "Overlay.lowerdir"(overlay: Open<Overlay>) -> Vec<PathText> = lowerdir;
+    get "Overlay.lowerdir"(overlay: Open<Overlay>) -> Vec<PathText> = calls::lowerdir;
     /// The path on this machine of a path inside the overlay, as a program in it would find it.
     ///
     /// Links are followed inside the overlay, and never out of it; with `follow: false` a last one is not. What
@@ -596,7 +589,7 @@ natives! {
         /// A path inside, with or without a slash before it.
         path: PathBuf,
         options: OrEmpty<PathOptions>
-    ) -> PathText = overlay_path;
+    ) -> PathText = calls::overlay_path;
     /// What the writable layer changes. The same as `fs::diff(overlay)`.
     ///
     /// Returns: a sorted list of maps with `path` and `kind`.
@@ -608,11 +601,11 @@ natives! {
     ///     let root = fs::overlay(image::host(["sh"]));
     ///     fs::remove(root.path("etc/passwd"));
     ///     root.changes() // => [#{"kind": "deleted", "path": "/etc/passwd"}]
-    method "Overlay.changes"(overlay: Open<Overlay>) -> Vec<Map> = diff;
+    method "Overlay.changes"(overlay: Open<Overlay>) -> Vec<Map> = calls::diff;
     /// Where the folder is.
-    get "Dir.path"(dir: Open<Dir>) -> PathText = dir_at;
+    get "Dir.path"(dir: Open<Dir>) -> PathText = calls::dir_at;
     /// How many bytes fit in it when it was made with a size, or `()`.
-    get "Dir.size"(dir: Open<Dir>) -> Option<u64> = dir_size;
+    get "Dir.size"(dir: Open<Dir>) -> Option<u64> = calls::dir_size;
     /// The path of something in the folder. Links are followed inside it, and never out of it.
     ///
     /// Returns: the path; what does not exist yet is fine.
@@ -629,223 +622,11 @@ natives! {
         /// A path inside, with or without a slash before it.
         path: PathBuf,
         options: OrEmpty<PathOptions>
-    ) -> PathText = dir_path;
+    ) -> PathText = calls::dir_path;
     /// Where it is mounted.
-    get "Mount.target"(mount: Open<Mount>) -> PathText = mount_target;
+    get "Mount.target"(mount: Open<Mount>) -> PathText = calls::mount_target;
     /// What is mounted there.
-    get "Mount.source"(mount: Open<Mount>) -> String = mount_source;
+    get "Mount.source"(mount: Open<Mount>) -> String = calls::mount_source;
     /// The type of the file system, or `bind`.
-    get "Mount.type"(mount: Open<Mount>) -> String = mount_type;
-}
-
-fn read(call: &Call<'_>, path: PathArg) -> Result<String> {
-    files::read_text(call.op(), &path.0)
-}
-
-fn read_bytes(call: &Call<'_>, path: PathArg) -> Result<Blob> {
-    files::read(call.op(), &path.0)
-}
-
-fn write(_: &Call<'_>, path: PathArg, content: Content, options: OrEmpty<WriteOptions>) -> Result<()> {
-    files::write(&path.0, &content.0, options.0.mode)
-}
-
-fn append(_: &Call<'_>, path: PathArg, content: Content) -> Result<()> {
-    files::append(&path.0, &content.0)
-}
-
-fn copy(_: &Call<'_>, from: PathArg, to: PathArg, options: OrEmpty<CopyOptions>) -> Result<()> {
-    copy::copy(&from.0, &to.0, options.0.chmod)
-}
-
-fn rename(_: &Call<'_>, from: PathArg, to: PathArg) -> Result<()> {
-    copy::rename(&from.0, &to.0)
-}
-
-fn remove(_: &Call<'_>, path: PathArg) -> Result<()> {
-    files::remove(&path.0)
-}
-
-fn mkdir(_: &Call<'_>, path: PathArg, options: OrEmpty<MkdirOptions>) -> Result<()> {
-    files::mkdir(&path.0, options.0.mode, options.0.parents)
-}
-
-fn exists(_: &Call<'_>, path: PathArg) -> Result<bool> {
-    files::exists(&path.0)
-}
-
-fn stat(call: &Call<'_>, path: PathArg, options: OrEmpty<StatOptions>) -> Result<Value> {
-    files::stat(&path.0, options.0.follow).and_then(|facts| facts_of(call, &facts))
-}
-
-fn glob(_: &Call<'_>, pattern: String) -> Result<Vec<PathText>> {
-    glob::glob(&pattern).map(texts)
-}
-
-fn walk(_: &Call<'_>, path: PathArg) -> Result<Vec<PathText>> {
-    walk::walk(&path.0).map(texts)
-}
-
-fn tree(_: &Call<'_>, path: PathArg) -> Result<String> {
-    walk::tree(&path.0)
-}
-
-fn chmod(_: &Call<'_>, path: PathArg, mode: FileMode) -> Result<()> {
-    files::chmod(&path.0, mode.0)
-}
-
-fn chown(_: &Call<'_>, path: PathArg, owner: String, options: OrEmpty<ChownOptions>) -> Result<()> {
-    files::chown(&path.0, &owner, options.0.recursive)
-}
-
-fn symlink(_: &Call<'_>, target: PathBuf, path: PathArg) -> Result<()> {
-    files::symlink(&target, &path.0)
-}
-
-fn readlink(_: &Call<'_>, path: PathArg) -> Result<PathText> {
-    files::readlink(&path.0).map(PathText)
-}
-
-fn temp_dir(call: &Call<'_>, options: OrEmpty<TempDirOptions>) -> Result<(HandleId, Rc<Dir>)> {
-    dir::temp_dir(call.session(), options.0.size)
-}
-
-fn digest(_: &Call<'_>, path: PathArg) -> Result<String> {
-    files::digest(&path.0)
-}
-
-fn overlay(call: &Call<'_>, spec: OverlaySpec) -> Result<(HandleId, Rc<Overlay>)> {
-    overlay::overlay(call.session(), &spec)
-}
-
-fn diff(_: &Call<'_>, overlay: Open<Overlay>) -> Result<Vec<Map>> {
-    Ok(changes::changes(&overlay)?.into_iter().map(change_map).collect())
-}
-
-fn bind(
-    call: &Call<'_>,
-    source: PathArg,
-    target: PathArg,
-    options: OrEmpty<BindOptions>,
-) -> Result<(HandleId, Rc<Mount>)> {
-    let BindOptions { readonly, recursive } = options.0;
-    let spec = MountSpec::bind(&source.0, &target.0, recursive).readonly(readonly);
-    mounts::mount(call.session(), call.op(), &spec)
-}
-
-fn tmpfs(call: &Call<'_>, target: PathArg, options: OrEmpty<TmpfsOptions>) -> Result<(HandleId, Rc<Mount>)> {
-    let TmpfsOptions { size, mode, readonly } = options.0;
-    let spec = MountSpec::tmpfs(&target.0, size, mode).readonly(readonly);
-    mounts::mount(call.session(), call.op(), &spec)
-}
-
-fn proc(
-    call: &Call<'_>,
-    target: PathArg,
-    options: OrEmpty<KernelFsOptions>,
-) -> Result<(HandleId, Rc<Mount>)> {
-    let spec = MountSpec::new("proc", &target.0, &["nosuid", "nodev", "noexec"]).readonly(options.0.readonly);
-    mounts::mount(call.session(), call.op(), &spec)
-}
-
-fn sysfs(
-    call: &Call<'_>,
-    target: PathArg,
-    options: OrEmpty<KernelFsOptions>,
-) -> Result<(HandleId, Rc<Mount>)> {
-    let spec =
-        MountSpec::new("sysfs", &target.0, &["nosuid", "nodev", "noexec"]).readonly(options.0.readonly);
-    mounts::mount(call.session(), call.op(), &spec)
-}
-
-fn devpts(call: &Call<'_>, target: PathArg) -> Result<(HandleId, Rc<Mount>)> {
-    let options = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
-    mounts::mount(call.session(), call.op(), &MountSpec::new("devpts", &target.0, &options))
-}
-
-fn mount(call: &Call<'_>, spec: MountSpec) -> Result<(HandleId, Rc<Mount>)> {
-    mounts::mount(call.session(), call.op(), &spec)
-}
-
-fn umount(call: &Call<'_>, target: Either<Held<Mount>, PathArg>) -> Result<()> {
-    match target {
-        Either::Left(mount) => call.session().close_handle(mount.id()),
-        Either::Right(path) => mounts::umount(call.session(), &path.0),
-    }
-}
-
-fn propagation(
-    call: &Call<'_>,
-    path: PathArg,
-    mode: String,
-    options: OrEmpty<PropagationOptions>,
-) -> Result<()> {
-    mounts::propagation(call.session(), &path.0, &mode, options.0.recursive)
-}
-
-fn mounts(call: &Call<'_>, ns: Option<Open<NsSet>>) -> Result<Vec<Value>> {
-    let listed = mountinfo::list(call.op(), ns.map(|ns| ns.pid))?;
-    listed.iter().map(|mount| facts_of(call, mount)).collect()
-}
-
-fn merged(_: &Call<'_>, overlay: Open<Overlay>) -> Result<PathText> {
-    Ok(PathText(overlay.merged.clone()))
-}
-
-fn upperdir(_: &Call<'_>, overlay: Open<Overlay>) -> Result<Option<PathText>> {
-    Ok(overlay.upperdir.clone().map(PathText))
-}
-
-fn lowerdir(_: &Call<'_>, overlay: Open<Overlay>) -> Result<Vec<PathText>> {
-    Ok(texts(overlay.lowerdir.clone()))
-}
-
-fn overlay_path(
-    call: &Call<'_>,
-    overlay: Open<Overlay>,
-    path: PathBuf,
-    options: OrEmpty<PathOptions>,
-) -> Result<PathText> {
-    inside::resolve(call.op(), &overlay.merged, &path, options.0.follow).map(PathText)
-}
-
-fn dir_at(_: &Call<'_>, dir: Open<Dir>) -> Result<PathText> {
-    Ok(PathText(dir.path.clone()))
-}
-
-fn dir_size(_: &Call<'_>, dir: Open<Dir>) -> Result<Option<u64>> {
-    Ok(dir.size)
-}
-
-fn dir_path(
-    call: &Call<'_>,
-    dir: Open<Dir>,
-    path: PathBuf,
-    options: OrEmpty<PathOptions>,
-) -> Result<PathText> {
-    inside::resolve(call.op(), &dir.path, &path, options.0.follow).map(PathText)
-}
-
-fn mount_target(_: &Call<'_>, mount: Open<Mount>) -> Result<PathText> {
-    Ok(PathText(mount.target.clone()))
-}
-
-fn mount_source(_: &Call<'_>, mount: Open<Mount>) -> Result<String> {
-    Ok(mount.source.clone())
-}
-
-fn mount_type(_: &Call<'_>, mount: Open<Mount>) -> Result<String> {
-    Ok(mount.kind.clone())
-}
-
-/// Facts of the runtime as a map.
-fn facts_of(call: &Call<'_>, facts: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(facts).map_err(|source| {
-        Error::new(ErrorKind::Internal, call.op(), "facts without a form").caused_by(source)
-    })
-}
-
-fn change_map(change: changes::Change) -> Map {
-    let path = PathText(change.path).into_script();
-    Map::from_iter([("path".into(), path), ("kind".into(), change.kind.name().into())])
+    get "Mount.type"(mount: Open<Mount>) -> String = calls::mount_type;
 }
