@@ -4,7 +4,7 @@ mod text;
 mod verify;
 
 use crate::repl::desk::Desk;
-use crate::repl::show;
+use crate::repl::show::{self, Screen};
 use crate::repl::{Next, Prompt};
 use crate::script::interactive::Answer;
 use crate::script::look::Look;
@@ -82,9 +82,7 @@ fn draw(page: &Page, number: usize, count: usize, desk: &Desk) -> String {
         if block.starts_with("    ") {
             let _ = writeln!(out, "{}", screen.style("36", block));
         } else {
-            show::wrap(block, width).iter().for_each(|line| {
-                let _ = writeln!(out, "{line}");
-            });
+            let _ = writeln!(out, "{}", marked(&show::wrap(block, width).join("\n"), screen));
         }
     }
     let _ = writeln!(out, "\n{}", screen.bold("Try"));
@@ -96,15 +94,27 @@ fn draw(page: &Page, number: usize, count: usize, desk: &Desk) -> String {
         }
     }
     let _ = writeln!(out, "\n{}", screen.bold("Task"));
-    show::wrap(&page.task, width).iter().for_each(|line| {
-        let _ = writeln!(out, "{line}");
-    });
+    let _ = writeln!(out, "{}", marked(&show::wrap(&page.task, width).join("\n"), screen));
     let _ = writeln!(
         out,
         "\n{}",
         screen.dim(":try runs what is above, :check looks at what you made, :hint helps, :next")
     );
     out
+}
+
+/// What is code stands out where the terminal has colours; else its marks stay.
+fn marked(text: &str, screen: Screen) -> String {
+    if !screen.colour {
+        return text.to_owned();
+    }
+    let parts = text.split('`').enumerate();
+    let styled = parts.map(|(index, part)| match index % 2 {
+        0 => part.to_owned(),
+        // Each line by itself.
+        _ => part.split('\n').map(|line| screen.style("36", line)).collect::<Vec<_>>().join("\n"),
+    });
+    styled.collect()
 }
 
 fn lesson(prompt: &mut Prompt) -> Option<&mut Lesson> {
