@@ -6,6 +6,8 @@
 //! by four are shown as they are, and lines that begin with `* ` are a list. Then, each at the start of a line:
 //!
 //! ```text
+//! Arguments: `times`, a whole number from 1: how often; `f`, a function. Of the standard library alone: those of a native
+//!     are doc comments of its parameters, with the types from the table.
 //! Returns: what is in the result; its type comes from the table. Left out where nothing is returned.
 //! Errors: `kind` when …; `kind` when … — of the closed list; `nothing` where nothing of its own can fail.
 //! Needs: privileges and kernel: `CAP_NET_ADMIN; Linux 2.6.24`; `nothing` where any process on any kernel may.
@@ -29,6 +31,8 @@ pub struct Doc {
     pub summary: String,
     /// The paragraphs after it.
     pub details: Vec<Block>,
+    /// What is passed, by name, for functions that have no table of parameters.
+    pub arguments: Vec<(String, String)>,
     /// What is in the result.
     pub returns: Option<String>,
     /// What fails, by kind.
@@ -67,7 +71,7 @@ pub struct Failure {
 pub const NOTHING: &str = "nothing";
 
 /// The labels, in the order of the convention.
-pub const LABELS: [&str; 6] = ["Returns", "Errors", "Needs", "Calls", "Undo", "Example"];
+pub const LABELS: [&str; 7] = ["Arguments", "Returns", "Errors", "Needs", "Calls", "Undo", "Example"];
 
 impl Doc {
     /// Takes a doc comment apart.
@@ -92,6 +96,12 @@ impl Doc {
         doc
     }
 
+    /// Its first example that reads the property `name` of something.
+    #[must_use]
+    pub fn example_reading(&self, name: &str) -> Option<&Vec<String>> {
+        self.examples.iter().find(|lines| lines.iter().any(|line| reads(line, name)))
+    }
+
     fn take(&mut self, label: Option<&str>, lines: &[&str]) {
         let text = || joined(lines);
         match label {
@@ -103,6 +113,7 @@ impl Doc {
                 }
                 self.details = blocks;
             }
+            Some("Arguments") => self.arguments = named(&text()),
             Some("Returns") => self.returns = Some(text()),
             Some("Errors") => self.errors = Some(failures(&text())),
             Some("Needs") => self.needs = Some(text()),
@@ -158,15 +169,29 @@ fn failures(text: &str) -> Vec<Failure> {
     if text == NOTHING {
         return Vec::new();
     }
-    let mut failures = Vec::new();
+    named(text).into_iter().map(|(kind, when)| Failure { kind, when }).collect()
+}
+
+/// `` `name` text; `name` text ``.
+fn named(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
     let mut rest = text.trim_end_matches('.');
     while !rest.is_empty() {
         let (one, after) = rest.split_once("; `").map_or((rest, None), |(one, after)| (one, Some(after)));
-        let (kind, when) = one.trim_start_matches('`').split_once('`').unwrap_or((one, ""));
-        failures.push(Failure { kind: kind.trim().to_owned(), when: when.trim().to_owned() });
+        let (name, text) = one.trim_start_matches('`').split_once('`').unwrap_or((one, ""));
+        found.push((name.trim().to_owned(), text.trim_start_matches(',').trim().to_owned()));
         rest = after.unwrap_or("");
     }
-    failures
+    found
+}
+
+/// Whether a line of a script has `.name` that is no call.
+#[must_use]
+pub fn reads(line: &str, name: &str) -> bool {
+    line.match_indices(&format!(".{name}")).any(|(at, found)| {
+        let next = line[at + found.len()..].chars().next();
+        next.is_none_or(|next| !next.is_alphanumeric() && next != '_' && next != '(')
+    })
 }
 
 fn calls(text: &str) -> Vec<String> {
@@ -212,9 +237,20 @@ mod tests {
     }
 
     #[test]
+    fn a_property_is_no_call() {
+        assert!(reads("x.mtu", "mtu") && reads("[x.mtu]", "mtu"));
+        assert!(!reads("x.mtus", "mtu") && !reads("x.mtu()", "mtu"));
+        let doc = Doc::parse([" A.", " Example:", "     let b = 1;", " Example:", "     a.b"]);
+        assert_eq!(doc.example_reading("b"), Some(&vec!["a.b".to_owned()]));
+    }
+
+    #[test]
     fn what_is_not_there_is_none() {
         let doc = Doc::parse([" Just this."]);
         assert_eq!(doc, Doc { summary: "Just this.".into(), ..Doc::default() });
         assert_eq!(Doc::parse([" A.", " Errors: nothing."]).errors, Some(Vec::new()));
+        let named =
+            Doc::parse([" A.", " Arguments: `n`, a number: how many;", " `f`, a function."]).arguments;
+        assert_eq!(named, [("n".into(), "a number: how many".into()), ("f".into(), "a function".into())]);
     }
 }

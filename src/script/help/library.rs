@@ -1,5 +1,6 @@
 //! The functions of the standard library, out of the texts of its modules.
 
+use crate::script::help::doc::Doc;
 use crate::script::resolver::STD;
 
 /// A module of the standard library.
@@ -24,6 +25,18 @@ pub struct Function {
     pub params: Vec<&'static str>,
     /// Its documentation, a line an element.
     pub doc: Vec<&'static str>,
+}
+
+impl Library {
+    /// What it is for, as one sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let summary = Doc::parse(self.doc.iter().copied()).summary;
+        let text =
+            summary.strip_prefix(self.name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&summary);
+        let mut letters = text.chars();
+        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    }
 }
 
 impl Function {
@@ -78,6 +91,7 @@ mod tests {
         let text = "// m: does things.\n//\n//     import\n\n/// One.\n///\n/// More.\nfn one(a, b) {\n}\nprivate fn two() {}\nfn m_own() {}\nfn three() {}\n";
         let library = read("std/m", text);
         assert_eq!(library.doc, [" m: does things.", "", "     import"]);
+        assert_eq!(Library { doc: vec![" std/m: does it."], ..library.clone() }.summary(), "Does it.");
         let names: Vec<String> = library.functions.iter().map(Function::signature).collect();
         assert_eq!(names, ["one(a, b)", "three()"]);
         assert_eq!(library.functions[0].doc, [" One.", "", " More."]);

@@ -46,10 +46,12 @@ pub fn names() -> Vec<String> {
 /// The system calls and man pages of a native, by its `op`: `clone3(2)`.
 #[must_use]
 pub fn calls_of(op: &str) -> Vec<String> {
-    match topic::find(op) {
-        Some(Topic::Native(native)) => Doc::parse(native.doc.iter().copied()).calls.unwrap_or_default(),
-        _ => Vec::new(),
-    }
+    let native = match topic::find(op) {
+        Some(Topic::Native(native)) => Some(native),
+        Some(Topic::Natives(natives)) => natives.into_iter().next(),
+        _ => None,
+    };
+    native.and_then(|native| Doc::parse(native.doc.iter().copied()).calls).unwrap_or_default()
 }
 
 /// The first sentence about a thing, by its full name.

@@ -62,10 +62,12 @@ pub fn of(topic: &Topic) -> Page {
     match topic {
         Topic::Module(binding) => of_module(binding),
         Topic::Native(native) => of_native(native),
+        Topic::Natives(natives) => joined(natives.iter().map(|native| of_native(native))),
         Topic::Type(found) => of_type(*found),
         Topic::Key(path, key) => of_key(path, key),
         Topic::Library(library) => of_library(library),
         Topic::Function(function) => of_function(function),
+        Topic::Functions(functions) => joined(functions.iter().map(of_function)),
         Topic::Kind(kind) => of_kind(*kind),
         Topic::Concept(concept) => of_concept(concept),
         Topic::Several(names) => several(names),
@@ -78,7 +80,7 @@ pub fn index() -> Page {
     let parsed = |doc: &[&'static str]| Doc::parse(doc.iter().copied()).summary;
     let modules = BINDINGS.iter().map(|binding| Term::new(binding.name, parsed(binding.doc)));
     let types = topic::types().map(|found| Term::new(found.name, found.doc));
-    let libraries = library::all().into_iter().map(|library| Term::new(library.name, parsed(&library.doc)));
+    let libraries = library::all().into_iter().map(|library| Term::new(library.name, library.summary()));
     let concepts = concept::ALL.iter().map(|concept| Term::new(concept.name, concept.summary()));
     let items = vec![
         Item::Heading("Modules"),
@@ -131,6 +133,43 @@ fn push_terms(items: &mut Vec<Item>, heading: &'static str, terms: Vec<Term>) {
     }
 }
 
+/// One page for several things of one name.
+fn joined(mut pages: impl Iterator<Item = Page>) -> Page {
+    let mut page = pages.next().unwrap_or_default();
+    for other in pages {
+        page.items.push(Item::Heading("Also"));
+        page.items.push(Item::Code(vec![other.signature]));
+        page.items.push(Item::Text(other.summary));
+        page.items.extend(other.items);
+    }
+    page
+}
+
+/// The example that shows a native: its own, or, of a property, one that reads it: of what makes the value, of another
+/// native of its type, or of its module.
+#[must_use]
+pub fn examples(native: &Native) -> Vec<Vec<String>> {
+    let own = Doc::parse(native.doc.iter().copied()).examples;
+    if !own.is_empty() || native.form != Form::Property {
+        return own;
+    }
+    let binding = BINDINGS.iter().find(|binding| binding.natives.iter().any(|other| other.op == native.op));
+    let others = binding.or(topic::common()).into_iter().flat_map(|binding| binding.natives);
+    let near = |other: &&Native| {
+        let makes = native.receiver().is_some_and(|receiver| (other.returns)() == receiver);
+        match (makes, other.receiver() == native.receiver()) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        }
+    };
+    let shown = others.filter_map(|other| {
+        let doc = Doc::parse(other.doc.iter().copied());
+        Some((near(&other), doc.example_reading(native.name())?.clone()))
+    });
+    shown.min_by_key(|(near, _)| *near).into_iter().map(|(_, example)| example).collect()
+}
+
 fn of_native(native: &Native) -> Page {
     let doc = Doc::parse(native.doc.iter().copied());
     let mut items = details(&doc.details);
@@ -142,7 +181,8 @@ fn of_native(native: &Native) -> Page {
         (None, _) => ty,
     };
     push_text(&mut items, "Returns", Some(returns).filter(|text| !text.is_empty()));
-    push_labels(&mut items, &doc, implied(native, &doc));
+    let shown = Doc { examples: examples(native), ..doc.clone() };
+    push_labels(&mut items, &shown, implied(native, &doc));
     Page { name: native.op.into(), signature: native.signature(), summary: doc.summary, items }
 }
 
@@ -164,12 +204,23 @@ fn implied(native: &Native, doc: &Doc) -> Vec<Failure> {
 }
 
 fn push_labels(items: &mut Vec<Item>, doc: &Doc, implied: Vec<Failure>) {
-    let failures = doc.errors.iter().flatten().cloned().chain(implied);
-    push_terms(items, "Errors", failures.map(|failure| Term::new(failure.kind, failure.when)).collect());
+    let failures: Vec<Failure> = doc.errors.iter().flatten().cloned().chain(implied).collect();
+    if failures.is_empty() {
+        push_text(items, "Errors", doc.errors.as_ref().map(|_| NOTHING.to_owned()));
+    }
+    push_terms(
+        items,
+        "Errors",
+        failures.into_iter().map(|failure| Term::new(failure.kind, failure.when)).collect(),
+    );
     push_text(items, "Needs", doc.needs.clone());
-    push_text(items, "Undo", doc.undo.clone().filter(|text| text != NOTHING));
-    let calls = doc.calls.as_ref().filter(|calls| !calls.is_empty());
-    push_text(items, "System calls and man pages", calls.map(|calls| calls.join(", ")));
+    push_text(items, "Undo", doc.undo.clone());
+    let calls = doc.calls.as_ref().map(|calls| calls.join(", "));
+    push_text(
+        items,
+        "System calls and man pages",
+        calls.map(|text| if text.is_empty() { "none".into() } else { text }),
+    );
     for (at, example) in doc.examples.iter().enumerate() {
         if at == 0 {
             items.push(Item::Heading("Example"));
@@ -243,12 +294,14 @@ fn of_library(library: &Library) -> Page {
     };
     push_terms(&mut items, "Functions", library.functions.iter().map(listed).collect());
     let signature = format!("import \"{}\"", library.name);
-    Page { name: library.name.into(), signature, summary: doc.summary, items }
+    Page { name: library.name.into(), signature, summary: library.summary(), items }
 }
 
 fn of_function(function: &Function) -> Page {
     let doc = Doc::parse(function.doc.iter().copied());
     let mut items = details(&doc.details);
+    let arguments = doc.arguments.iter().map(|(name, text)| Term::new(name, text));
+    push_terms(&mut items, "Arguments", arguments.collect());
     push_text(&mut items, "Returns", doc.returns.clone());
     push_labels(&mut items, &doc, Vec::new());
     push_text(&mut items, "Module", Some(format!("import \"{}\"", function.module)));

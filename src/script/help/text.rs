@@ -82,7 +82,7 @@ impl Writer {
             self.bold(&term.name);
             let mut texts = texts.into_iter();
             if let Some(text) = texts.next().filter(|_| beside) {
-                let lines = self.lines(text, column, column);
+                let lines = self.dressed(self.lines(text, column, column));
                 self.out.push_str(&" ".repeat(column - start - term.name.width()));
                 self.out.push_str(lines.trim_start());
                 self.rest(texts, indent);
@@ -116,11 +116,25 @@ impl Writer {
         let lines = self.lines(text, first, rest);
         if bold && self.style.colour {
             for line in lines.lines() {
-                self.out.push_str(&format!("{BOLD}{line}{PLAIN}\n"));
+                self.out.push_str(&format!("{BOLD}{}{PLAIN}\n", line.replace('`', "")));
             }
         } else {
-            self.out.push_str(&lines);
+            let dressed = self.dressed(lines);
+            self.out.push_str(&dressed);
         }
+    }
+
+    /// What is code, told apart: by attributes in place of the marks, where there are some.
+    fn dressed(&self, text: String) -> String {
+        if !self.style.colour {
+            return text;
+        }
+        let parts = text.split('`').enumerate();
+        parts
+            .map(
+                |(index, part)| if index % 2 == 0 { part.to_owned() } else { format!("{BOLD}{part}{PLAIN}") },
+            )
+            .collect()
     }
 
     /// The text in lines of the width, the first indented by `first` and the others by `rest`.

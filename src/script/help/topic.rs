@@ -15,6 +15,8 @@ pub enum Topic {
     Module(&'static Binding),
     /// A function, method or property.
     Native(&'static Native),
+    /// Several natives of one name: a property and a method.
+    Natives(Vec<&'static Native>),
     /// A type of value.
     Type(Type),
     /// A key of an option map, with the path to it: `net::veth.peer.mtu`.
@@ -23,6 +25,8 @@ pub enum Topic {
     Library(Library),
     /// A function of the standard library.
     Function(Function),
+    /// Functions of it that have one name and different parameters.
+    Functions(Vec<Function>),
     /// A kind of error.
     Kind(ErrorKind),
     /// A page about something that is no function.
@@ -83,7 +87,14 @@ fn exact(name: &str) -> Option<Topic> {
     let common = common();
     let handle = || common.filter(|common| common.name == name).map(Topic::Module);
     let module = || BINDINGS.iter().find(|binding| binding.name == name).map(Topic::Module);
-    let native = || natives().find(|native| native.op == name).map(Topic::Native);
+    let native = || {
+        let found: Vec<&Native> = natives().filter(|native| native.op == name).collect();
+        match found[..] {
+            [] => None,
+            [one] => Some(Topic::Native(one)),
+            _ => Some(Topic::Natives(found)),
+        }
+    };
     let of_type = || types().find(|found| found.name == name).map(Topic::Type);
     let kind = || ErrorKind::ALL.into_iter().find(|kind| kind.name() == name).map(Topic::Kind);
     let concept = || concept::ALL.iter().find(|concept| concept.name == name).map(Topic::Concept);
@@ -117,8 +128,11 @@ fn in_library(name: &str) -> Option<Topic> {
     let short = |library: &Library| library.name.rsplit('/').next() == Some(name);
     for library in &all {
         let full = |function: &&Function| function.full_name() == name || function.name == name;
-        if let Some(function) = library.functions.iter().find(full) {
-            return Some(Topic::Function(function.clone()));
+        let found: Vec<Function> = library.functions.iter().filter(full).cloned().collect();
+        match &found[..] {
+            [] => {}
+            [one] => return Some(Topic::Function(one.clone())),
+            _ => return Some(Topic::Functions(found)),
         }
     }
     all.into_iter().find(|library| library.name == name || short(library)).map(Topic::Library)
@@ -131,6 +145,7 @@ fn last_part(name: &str) -> Option<Topic> {
     match found[..] {
         [] => None,
         [one] => Some(Topic::Native(one)),
+        [one, ..] if found.iter().all(|native| native.op == one.op) => Some(Topic::Natives(found)),
         _ => Some(Topic::Several(found.into_iter().map(|native| native.op.to_owned()).collect())),
     }
 }
@@ -155,6 +170,7 @@ pub fn names() -> Vec<String> {
     }
     names.extend(concept::ALL.iter().map(|concept| concept.name.to_owned()));
     names.extend(ErrorKind::ALL.iter().map(|kind| kind.name().to_owned()));
+    names.sort();
     names.dedup();
     names
 }
@@ -165,9 +181,11 @@ pub fn summary(name: &str) -> Option<String> {
     Some(match exact(name)? {
         Topic::Module(binding) => Doc::parse(binding.doc.iter().copied()).summary,
         Topic::Native(native) => Doc::parse(native.doc.iter().copied()).summary,
+        Topic::Natives(natives) => Doc::parse(natives.first()?.doc.iter().copied()).summary,
         Topic::Type(found) => found.doc.to_owned(),
         Topic::Key(_, key) => key.doc.to_owned(),
-        Topic::Library(library) => Doc::parse(library.doc.iter().copied()).summary,
+        Topic::Library(library) => library.summary(),
+        Topic::Functions(functions) => Doc::parse(functions.first()?.doc.iter().copied()).summary,
         Topic::Function(function) => Doc::parse(function.doc.iter().copied()).summary,
         Topic::Kind(kind) => concept::of_kind(kind).to_owned(),
         Topic::Concept(concept) => concept.summary().to_owned(),
