@@ -2,6 +2,7 @@
 
 use crate::error::ErrorKind;
 use crate::script::bind::BINDINGS;
+use crate::script::error::FIELDS;
 use crate::script::help::concept::{self, Concept};
 use crate::script::help::doc::{self, Block, Doc, Failure, NOTHING};
 use crate::script::help::library::{self, Function, Library};
@@ -326,6 +327,8 @@ fn of_concept(concept: &Concept) -> Page {
     if concept.name == "errors" {
         let kinds = ErrorKind::ALL.into_iter().map(|kind| Term::new(kind.name(), concept::of_kind(kind)));
         push_terms(&mut items, "Kinds", kinds.collect());
+        let fields = FIELDS.iter().map(|(name, what)| Term::new(*name, *what));
+        push_terms(&mut items, "What an error has", fields.collect());
     }
     Page { name: concept.name.into(), signature: String::new(), summary: concept.summary().into(), items }
 }
