@@ -11,25 +11,11 @@ use crate::script::bind::fs_options::{
 };
 use crate::script::bind::path::{PathArg, PathText};
 use crate::script::convert::{Either, OrEmpty};
-use crate::script::handle::{Held, Kind, Open};
+use crate::script::handle::{Held, Open};
 use crate::script::native::natives;
 use rhai::{Blob, Map};
 use serde_json::Value;
 use std::path::PathBuf;
-
-impl Kind for Overlay {
-    const NAME: &'static str = "Overlay";
-    const DOC: &'static str =
-        "A mounted tree of layers with a writable one on top, which can be the root of a process.";
-}
-impl Kind for Mount {
-    const NAME: &'static str = "Mount";
-    const DOC: &'static str = "A mount.";
-}
-impl Kind for Dir {
-    const NAME: &'static str = "Dir";
-    const DOC: &'static str = "A folder of the script's own, with all that is put in it.";
-}
 
 natives! {
     /// Files and folders, mounts and overlays.
@@ -54,10 +40,7 @@ natives! {
     ///     fs::write(dir.path("note"), "hello\n");
     ///     fs::read(dir.path("note"))     // => "hello\n"
     ///     fs::read(dir.path("missing"))  // throws not_found
-    fn "fs::read"(
-        /// The file.
-        path: PathArg
-    ) -> String = calls::read;
+    fn "fs::read"(#[doc = "The file."] path: PathArg) -> String = calls::read;
     /// The content of a file as a blob.
     ///
     /// Returns: the bytes, at most 256 MiB.
@@ -68,10 +51,7 @@ natives! {
     /// Undo: nothing.
     /// Example:
     ///     fs::read_bytes("/proc/self/comm").len() > 0 // => true
-    fn "fs::read_bytes"(
-        /// The file.
-        path: PathArg
-    ) -> Blob = calls::read_bytes;
+    fn "fs::read_bytes"(#[doc = "The file."] path: PathArg) -> Blob = calls::read_bytes;
     /// Writes a text or a blob to a file, which is made, or replaced whole: a reader sees the old or the new content.
     ///
     /// Mode and owner of a file that is there are kept unless `mode` is given; a link at `path` is replaced, not followed.
@@ -167,10 +147,7 @@ natives! {
     ///     fs::remove(dir.path("a"));
     ///     fs::walk(dir)             // => []
     ///     fs::remove(dir.path("a")) // throws not_found
-    fn "fs::remove"(
-        /// The file or folder.
-        path: PathArg
-    ) = calls::remove;
+    fn "fs::remove"(#[doc = "The file or folder."] path: PathArg) = calls::remove;
     /// Makes a folder, and those above it; one that is there already is fine.
     ///
     /// Errors: `already_exists` for a file, and with `parents: false` for a folder too; `not_found` with `parents: false` when the
@@ -197,10 +174,7 @@ natives! {
     /// Undo: nothing.
     /// Example:
     ///     [fs::exists("/proc"), fs::exists("/no/such/path")] // => [true, false]
-    fn "fs::exists"(
-        /// The path.
-        path: PathArg
-    ) -> bool = calls::exists;
+    fn "fs::exists"(#[doc = "The path."] path: PathArg) -> bool = calls::exists;
     /// What is known of a file; of a link itself unless `follow`.
     ///
     /// Returns: `type` (`file directory symlink fifo socket char_device block_device`), `size` in bytes, `mode` (the permission
@@ -247,10 +221,7 @@ natives! {
     ///     let dir = fs::temp_dir();
     ///     fs::mkdir(dir.path("a/b"));
     ///     fs::walk(dir) // => ["a", "a/b"]
-    fn "fs::walk"(
-        /// The folder.
-        path: PathArg
-    ) -> Vec<PathText> = calls::walk;
+    fn "fs::walk"(#[doc = "The folder."] path: PathArg) -> Vec<PathText> = calls::walk;
     /// A picture of a folder and everything below it.
     ///
     /// Returns: a text of several lines.
@@ -262,10 +233,7 @@ natives! {
     ///     let dir = fs::temp_dir();
     ///     fs::mkdir(dir.path("a"));
     ///     fs::tree(dir).contains("a") // => true
-    fn "fs::tree"(
-        /// The folder.
-        path: PathArg
-    ) -> String = calls::tree;
+    fn "fs::tree"(#[doc = "The folder."] path: PathArg) -> String = calls::tree;
     /// Sets the permission bits of a file or folder. Links are followed.
     ///
     /// Errors: `not_found` when it does not exist; `permission_denied` for what belongs to someone else; `unsupported` when the
@@ -331,10 +299,7 @@ natives! {
     /// Undo: nothing.
     /// Example:
     ///     fs::readlink("/proc/self") == `${sys::info().pid}` // => true
-    fn "fs::readlink"(
-        /// The link.
-        path: PathArg
-    ) -> PathText = calls::readlink;
+    fn "fs::readlink"(#[doc = "The link."] path: PathArg) -> PathText = calls::readlink;
     /// Makes an empty folder that only this user may enter: on disk, or with `size` on a tmpfs.
     ///
     /// Returns: the folder, which goes wherever a path does.
@@ -358,10 +323,7 @@ natives! {
     /// Undo: nothing.
     /// Example:
     ///     fs::digest("/dev/null") // => "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    fn "fs::digest"(
-        /// The file.
-        path: PathArg
-    ) -> String = calls::digest;
+    fn "fs::digest"(#[doc = "The file."] path: PathArg) -> String = calls::digest;
 
     /// Mounts an overlay: read-only layers below, a writable one on top, seen as one tree at `merged`.
     ///

@@ -15,13 +15,27 @@ use crate::script::bind::fs_options::{
 use crate::script::bind::path::{PathArg, PathText, texts};
 use crate::script::call::Call;
 use crate::script::convert::{Either, OrEmpty};
-use crate::script::handle::{Held, Open};
+use crate::script::handle::{Held, Kind, Open};
 use crate::script::returned::IntoScript;
 use rhai::{Blob, Map};
 use serde::Serialize;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::rc::Rc;
+
+impl Kind for Overlay {
+    const NAME: &'static str = "Overlay";
+    const DOC: &'static str =
+        "A mounted tree of layers with a writable one on top, which can be the root of a process.";
+}
+impl Kind for Mount {
+    const NAME: &'static str = "Mount";
+    const DOC: &'static str = "A mount.";
+}
+impl Kind for Dir {
+    const NAME: &'static str = "Dir";
+    const DOC: &'static str = "A folder of the script's own, with all that is put in it.";
+}
 
 pub(super) fn read(call: &Call<'_>, path: PathArg) -> Result<String> {
     files::read_text(call.op(), &path.0)

@@ -38,6 +38,11 @@
 //! * Results are types with [`IntoScript`]; `serde_json::Value` becomes maps and lists; the pair that
 //!   `Session::adopt` returns becomes a handle.
 //!
+//! # What a doc comment says
+//!
+//! The convention, with its labels, is in [`crate::script::help::doc`]; parameters have comments of their own, and
+//! `tests/docs` says what is missing and runs every example.
+//!
 //! # How to add an option map
 //!
 //! Declare the keys once and read them into the runtime's own spec:

@@ -35,11 +35,12 @@ natives! {
     /// Calls: veth(4), rtnetlink(7), ip-link(8)
     /// Undo: the link is deleted, and with it both ends; it also goes with a namespace that one of them is in.
     /// Example:
+    ///     let lab = ns::new(["net"]);
     ///     let box = ns::new(["net"]);
-    ///     let link = net::veth(#{ addr: "10.94.1.1/24", peer: #{ name: "eth0", ns: box, addr: "10.94.1.2/24" } });
-    ///     [link.addr, link.peer.name, link.peer.addr]         // => ["10.94.1.1/24", "eth0", "10.94.1.2/24"]
-    ///     [link.addresses[0], link.mtu, link.mac.len(), link.ifindex > 0] // => ["10.94.1.1/24", 1500, 17, true]
-    ///     link.netns != box.inode("net")                      // => true
+    ///     let link = net::veth(#{ ns: lab, addr: "10.9.0.1/24", peer: #{ ns: box, addr: "10.9.0.2/24" } });
+    ///     [link.addr, link.peer.name, link.peer.addr] // => ["10.9.0.1/24", "eth0", "10.9.0.2/24"]
+    ///     [link.addresses[0], link.mtu, link.mac.len()] // => ["10.9.0.1/24", 1500, 17]
+    ///     [link.ifindex > 0, link.netns == lab.inode("net")] // => [true, true]
     ///     net::veth(#{ name: "a-name-of-17-byte" })           // throws invalid_argument
     fn "net::veth"(options: OrEmpty<VethSpec>) -> Held<Veth> = calls::veth;
     /// Makes a bridge, a switch whose ports are links where it lives, and brings it up.
@@ -182,9 +183,10 @@ natives! {
     /// Calls: rtnetlink(7), ip-route(8)
     /// Undo: it goes with the namespace.
     /// Example:
+    ///     let lab = ns::new(["net"]);
     ///     let box = ns::new(["net"]);
-    ///     let link = net::veth(#{ addr: "10.94.5.1/24", peer: #{ name: "eth0", ns: box, addr: "10.94.5.2/24" } });
-    ///     net::route(box, "default", #{ via: "10.94.5.1" }).dev // => "eth0"
+    ///     let link = net::veth(#{ ns: lab, addr: "10.9.0.1/24", peer: #{ ns: box, addr: "10.9.0.2/24" } });
+    ///     net::route(box, "default", #{ via: "10.9.0.1" }).dev  // => "eth0"
     ///     net::route(box, "10.0.0.0/8", #{ via: "192.0.2.77" }) // throws not_found
     fn "net::route"(
         /// The namespaces whose routes it is one of.
