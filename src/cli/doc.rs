@@ -2,7 +2,7 @@
 
 use crate::cli::{args, complain, say};
 use crate::repl;
-use crate::script::help::{self, Style, definitions, markdown, page, reference, roff, topic};
+use crate::script::help::{self, Style, definitions, markdown, reference, roff, topic};
 use crate::script::report::{EXIT_SCRIPT, EXIT_USAGE, Report};
 use crate::text::report;
 use std::io::IsTerminal;
@@ -39,13 +39,17 @@ pub(super) fn doc(wish: &Wish) -> u8 {
 }
 
 fn one(name: &str, wish: &Wish) -> u8 {
-    let found = topic::find(name).filter(|_| wish.markdown || wish.man).map(|topic| page::of(&topic));
-    let text = match found {
-        Some(page) if wish.markdown => Ok(markdown::render(&page, 1)),
-        Some(page) => {
-            let parts =
-                [roff::head(&page.name, 7, &page.summary), roff::section("Description"), roff::part(&page)];
-            Ok(parts.concat())
+    let found = topic::find(name).filter(|_| wish.markdown || wish.man);
+    let text = match found.map(|topic| reference::pages(&topic)) {
+        Some(pages) if wish.markdown => {
+            let level = |at: usize| if at == 0 { 1 } else { 2 };
+            let parts = pages.iter().enumerate().map(|(at, page)| markdown::render(page, level(at)));
+            Ok(parts.collect::<Vec<_>>().join("\n"))
+        }
+        Some(pages) => {
+            let head = pages.first().map(|page| roff::head(&page.name, 7, &page.summary));
+            let parts = head.into_iter().chain([roff::section("Description")]);
+            Ok(parts.chain(pages.iter().map(roff::part)).collect())
         }
         None => help::page(name, style()),
     };

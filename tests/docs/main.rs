@@ -10,7 +10,7 @@ mod support;
 
 use cshell::error::ErrorKind;
 use cshell::script::help::doc::{Block, Doc, LABELS, NOTHING, blocks};
-use cshell::script::help::{concept, library, page, topic};
+use cshell::script::help::{self, Style, concept, library, markdown, page, reference, topic};
 use cshell::script::native::{Form, Native};
 use cshell::script::options::Options;
 use example::Example;
@@ -157,6 +157,43 @@ fn what_is_missing_is_told() {
     );
     let text = " It.\n\n Errors: nothing.\n Needs: nothing.\n Calls: a(1), proc_pid_status(5).\n Undo: nothing.\n Example:\n     1 // => 1";
     assert_eq!(lacks(&Doc::parse(text.lines()), Form::Function, false), Vec::<String>::new());
+}
+
+/// The reference has each native once, and each line of its contents leads somewhere.
+#[test]
+fn the_reference_is_whole() {
+    let text = markdown::document("T", "S.", &reference::parts());
+    for native in topic::natives() {
+        let title = format!("\n### `{}`\n", native.signature());
+        assert_eq!(text.matches(&title).count(), 1, "{title}");
+    }
+    // As GitHub makes anchors out of titles.
+    let anchor = |title: &str| -> String {
+        let kept = title.to_lowercase().replace(|c: char| !c.is_alphanumeric() && !" -_".contains(c), "");
+        kept.replace(' ', "-")
+    };
+    let titles = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let anchors: Vec<String> = titles.map(anchor).collect();
+    let links: Vec<&str> = text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.len() > 200, "{} links", links.len());
+    for link in links {
+        assert!(anchors.iter().any(|anchor| anchor == link), "nothing has the anchor {link}");
+    }
+}
+
+/// Every name has a page that is not wider than the terminal, but for code, which is indented by six.
+#[test]
+fn every_name_has_a_page_that_fits() {
+    for name in help::names() {
+        let text = help::page(&name, Style { width: 80, colour: false })
+            .unwrap_or_else(|unknown| panic!("{unknown}"));
+        let wide = |line: &&str| line.chars().count() > 80 && !line.starts_with("      ");
+        assert_eq!(text.lines().find(wide), None, "{name}");
+        assert!(text.lines().count() > 2, "{name}: {text}");
+        assert!(help::summary(&name).is_some_and(|summary| !summary.is_empty()), "{name} has no summary");
+    }
 }
 
 /// Every example, with the name of what it is an example of.

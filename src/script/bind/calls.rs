@@ -124,7 +124,7 @@ natives! {
     /// Undo: nothing.
     /// Example:
     ///     `${syscall::program([["getuid"]])}`.contains("Calls") // => true
-    method "to_string"(calls: Calls) -> String = show;
+    method "Calls.to_string"(calls: Calls) -> String = show;
     /// One useful line, as `to_string`.
     ///
     /// Returns: the line.
@@ -134,7 +134,7 @@ natives! {
     /// Undo: nothing.
     /// Example:
     ///     syscall::program([["getuid"]]).to_debug().contains("Calls") // => true
-    method "to_debug"(calls: Calls) -> String = show;
+    method "Calls.to_debug"(calls: Calls) -> String = show;
 }
 
 script_value!(Calls, "Calls");

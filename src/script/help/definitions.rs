@@ -84,6 +84,8 @@ fn kind(words: &str) -> &str {
         "list" | "a list" => "Array",
         list if list.starts_with("list of ") => "Array",
         map if map.starts_with("map of ") => "Map",
+        list if list.starts_with("a list, each ") => "Array",
+        map if map.starts_with("a map, each ") => "Map",
         number if number.starts_with("a whole number") => "int",
         name if !name.is_empty()
             && name.starts_with(char::is_uppercase)
@@ -121,6 +123,7 @@ mod tests {
             ("ExecResult", "ExecResult"),
             ("text, or ()", "String"),
             ("a whole number from 0 to 255", "int"),
+            ("a list, each a text", "Array"),
             ("a duration (a text such as \"250ms\")", "?"),
         ] {
             assert_eq!(kind(words), expected, "{words}");

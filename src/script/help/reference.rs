@@ -39,6 +39,23 @@ pub fn parts() -> Vec<(String, Vec<Page>)> {
     parts
 }
 
+/// The pages of a topic: of a module, that of each of its functions as well.
+#[must_use]
+pub fn pages(topic: &Topic) -> Vec<Page> {
+    let mut pages = vec![page::of(topic)];
+    match topic {
+        Topic::Module(binding) => {
+            pages.extend(binding.natives.iter().map(|native| page::of(&Topic::Native(native))));
+        }
+        Topic::Library(library) => {
+            let functions = library.functions.iter().cloned().map(Topic::Function);
+            pages.extend(functions.map(|function| page::of(&function)));
+        }
+        _ => {}
+    }
+    pages
+}
+
 /// The names whose page has this word in its name or its first sentence, with that.
 #[must_use]
 pub fn search(word: &str) -> Vec<(String, String)> {

@@ -178,7 +178,8 @@ pub fn names() -> Vec<String> {
 /// The summary of the thing of this full name.
 #[must_use]
 pub fn summary(name: &str) -> Option<String> {
-    Some(match exact(name)? {
+    let verb = || common()?.natives.iter().find(|native| native.op == name).map(Topic::Native);
+    Some(match exact(name).or_else(verb)? {
         Topic::Module(binding) => Doc::parse(binding.doc.iter().copied()).summary,
         Topic::Native(native) => Doc::parse(native.doc.iter().copied()).summary,
         Topic::Natives(natives) => Doc::parse(natives.first()?.doc.iter().copied()).summary,
