@@ -67,6 +67,11 @@ pub(super) enum Input {
 }
 
 impl Input {
+    /// Whether somebody types on a terminal.
+    pub(super) fn is_person(&self) -> bool {
+        matches!(self, Self::Editor(_))
+    }
+
     /// Reads one entry; `initial` is there already.
     ///
     /// # Errors

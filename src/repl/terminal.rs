@@ -37,6 +37,11 @@ pub(super) fn screen() -> Screen {
     Screen { width, colour: std::io::stdout().is_terminal() && set("NO_COLOR").is_none() && can_edit() }
 }
 
+/// How many lines the screen has.
+pub(super) fn height() -> usize {
+    tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0).unwrap_or(24)
+}
+
 /// Whether the terminal knows a cursor.
 pub(super) fn can_edit() -> bool {
     let term = std::env::var("TERM").unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::repl::desk::Desk;
-use crate::repl::{show, terminal};
+use crate::repl::{is_interrupt, show, terminal};
 use crate::runtime::attend;
 use crate::runtime::cancel;
 use crate::runtime::sample::{Gauge, Unit, sample};
@@ -69,33 +69,12 @@ impl Watch<'_> {
             let up = if drawn > 0 { format!("\x1b[{drawn}A\r\x1b[J") } else { String::new() };
             drawn = text.lines().count();
             self.desk.say(&format!("{up}{text}"));
-            if self.key_within(self.pause)? {
+            if key_within(self.session, self.pause)? {
                 break;
             }
         }
         drop(saved);
         Ok(())
-    }
-
-    /// Whether a key was pressed, or a signal came.
-    fn key_within(&self, pause: Duration) -> Result<bool> {
-        let until = Instant::now() + pause;
-        loop {
-            let mut stdin = std::io::stdin().lock();
-            let wait = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-            let ready = attend::poll(self.session, OP, &wait, Some(until))?;
-            if ready[0] {
-                // Which key does not matter.
-                let read = stdin.read(&mut [0; 64]);
-                return read.map(|_| true).map_err(|error| Error::io(OP, "cannot read the terminal", error));
-            }
-            if cancel::requested().is_some() {
-                return Ok(true);
-            }
-            if Instant::now() >= until {
-                return Ok(false);
-            }
-        }
     }
 
     fn lines(&self, times: usize) -> Result<()> {
@@ -135,6 +114,38 @@ impl Watch<'_> {
         out.push_str(&screen.dim(&show::fit(&format!("each {every}; any key ends this"), width)));
         out.push('\n');
         out
+    }
+}
+
+/// Waits until a key is pressed, which is not shown. Ctrl-C is one as well.
+pub(super) fn any_key(session: &Session) {
+    let saved = terminal::Keys::start();
+    // A terminal that cannot be read has nobody to wait for.
+    while let Ok(false) = key_within(session, Duration::from_secs(60)) {}
+    drop(saved);
+    if cancel::requested().is_some_and(is_interrupt) {
+        cancel::clear();
+    }
+}
+
+/// Whether a key was pressed, or a signal came.
+fn key_within(session: &Session, pause: Duration) -> Result<bool> {
+    let until = Instant::now() + pause;
+    loop {
+        let mut stdin = std::io::stdin().lock();
+        let wait = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let ready = attend::poll(session, OP, &wait, Some(until))?;
+        if ready[0] {
+            // Which key does not matter.
+            let read = stdin.read(&mut [0; 64]);
+            return read.map(|_| true).map_err(|error| Error::io(OP, "cannot read the terminal", error));
+        }
+        if cancel::requested().is_some() {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 mod text;
 mod verify;
 
-use crate::repl::desk::Desk;
 use crate::repl::show::{self, Screen};
-use crate::repl::{Next, Prompt};
+use crate::repl::{Next, Prompt, terminal, watch};
 use crate::script::interactive::Answer;
 use crate::script::look::Look;
 use crate::script::report::Report;
@@ -64,17 +63,26 @@ pub fn titles() -> Vec<String> {
 }
 
 impl Prompt {
-    /// Shows the page.
+    /// Shows the page. A person reads the explanation first where the screen has no room for all of it.
     pub(super) fn show_page(&self) {
-        if let Some(lesson) = &self.lesson {
-            let text = draw(lesson.page(), lesson.at + 1, lesson.pages.len(), &self.desk);
-            self.say(&text);
+        let Some(lesson) = &self.lesson else { return };
+        let screen = self.desk.screen.get();
+        let text = explained(lesson.page(), lesson.at + 1, lesson.pages.len(), screen);
+        let rest = asked(lesson.page(), screen);
+        self.say(&text);
+        // The prompt has a line of its own.
+        let lines = text.lines().chain(rest.lines()).count() + 1;
+        if self.desk.input.borrow().is_person() && lines > terminal::height() {
+            self.say(&screen.dim("any key shows what to try"));
+            watch::any_key(self.script.shell().session());
+            self.say("\r\x1b[K");
         }
+        self.say(&rest);
     }
 }
 
-fn draw(page: &Page, number: usize, count: usize, desk: &Desk) -> String {
-    let screen = desk.screen.get();
+/// What a page explains.
+fn explained(page: &Page, number: usize, count: usize, screen: Screen) -> String {
     let width = screen.width.min(80);
     let mut out = format!("\n{}\n", screen.bold(&format!("{number}/{count}  {}", page.title)));
     for block in &page.text {
@@ -85,12 +93,20 @@ fn draw(page: &Page, number: usize, count: usize, desk: &Desk) -> String {
             let _ = writeln!(out, "{}", marked(&show::wrap(block, width).join("\n"), screen));
         }
     }
-    let _ = writeln!(out, "\n{}", screen.bold("Try"));
-    for entry in &page.tries {
-        // A long entry goes on below itself.
-        for (index, line) in show::wrap(entry, width.saturating_sub(6)).iter().enumerate() {
-            let indent = if index == 0 { "  " } else { "      " };
-            let _ = writeln!(out, "{indent}{}", screen.style("36", line));
+    out
+}
+
+/// What is to be tried and done.
+fn asked(page: &Page, screen: Screen) -> String {
+    let width = screen.width.min(80);
+    let mut out = format!("\n{}\n", screen.bold("Try"));
+    for line in page.tries.iter().flat_map(|entry| entry.lines()) {
+        let code = line.trim_start();
+        let indent = line.len() - code.len();
+        // A long line goes on below itself.
+        for (index, part) in show::wrap(code, width.saturating_sub(6 + indent)).iter().enumerate() {
+            let indent = indent + if index == 0 { 2 } else { 6 };
+            let _ = writeln!(out, "{:indent$}{}", "", screen.style("36", part));
         }
     }
     let _ = writeln!(out, "\n{}", screen.bold("Task"));
@@ -161,10 +177,12 @@ pub(super) fn steps(prompt: &mut Prompt, _: &str) -> Next {
 pub(super) fn try_it(prompt: &mut Prompt, _: &str) -> Next {
     let Some(lesson) = lesson(prompt) else { return Next::Entry };
     let page = lesson.page().clone();
-    let before = page.before.and_then(|name| lesson.pages.iter().find(|page| page.name == name)).cloned();
+    let before = page.before.and_then(|(name, variable)| {
+        lesson.pages.iter().find(|page| page.name == name).cloned().map(|page| (page, variable))
+    });
     // What the page builds on is made if it is not there.
-    if let Some(before) = before
-        && prompt.script.judge("let seen = escape; true").is_err()
+    if let Some((before, variable)) = before
+        && prompt.script.judge(&format!("let seen = {variable}; true")).is_err()
     {
         prompt.say(&prompt.screen.dim(&format!("first what \"{}\" has made:\n", before.title)));
         if let Next::End(ending) = run(prompt, &before.tries) {
@@ -176,7 +194,10 @@ pub(super) fn try_it(prompt: &mut Prompt, _: &str) -> Next {
 
 fn run(prompt: &mut Prompt, entries: &[&'static str]) -> Next {
     for entry in entries {
-        prompt.say(&format!("{}\n", prompt.screen.style("36", &format!("> {entry}"))));
+        for (index, line) in entry.lines().enumerate() {
+            let sign = if index == 0 { ">" } else { " " };
+            prompt.say(&format!("{}\n", prompt.screen.style("36", &format!("{sign} {line}"))));
+        }
         let before = prompt.log.entries().len();
         if let Next::End(ending) = prompt.entry(entry) {
             return Next::End(ending);
@@ -241,7 +262,9 @@ pub(super) fn hint(prompt: &mut Prompt, _: &str) -> Next {
             let hint = show::wrap(hint, prompt.screen.width.min(80)).join("\n");
             format!("{hint}\n{}\n", prompt.screen.dim(&format!("{left} more: :hint")))
         }
-        None => page.solution.iter().map(|entry| format!("  {entry}\n")).collect(),
+        None => {
+            page.solution.iter().flat_map(|entry| entry.lines()).map(|line| format!("  {line}\n")).collect()
+        }
     };
     prompt.say(&text);
     Next::Entry

@@ -1,8 +1,9 @@
 //! The pages of the tutorial: texts in `stdlib/tutorial`, taken apart.
 //!
-//! A page has a title (`# …`), paragraphs, lines of code indented by four, and sections: `Try` (entries, each a line),
-//! `Task` (a paragraph), `Check` (code that gives `true`, or says what is missing), `Hints` (a list), `Solution` (entries),
-//! and where they are needed `Needs` (programs of the machine) and `Before` (the page whose entries come first).
+//! A page has a title (`# …`), paragraphs, lines of code indented by four, and sections: `Try` (entries, each a line; one
+//! goes on in lines that are indented or begin with a closing bracket), `Task` (a paragraph), `Check` (code that gives `true`, or says what is missing), `Hints` (a list), `Solution` (entries),
+//! and where they are needed `Needs` (programs of the machine) and `Before` (the page whose entries come first, and a variable that
+//! they leave).
 
 /// The texts, by the names of their files.
 pub(super) const TEXTS: &[(&str, &str)] = &[
@@ -42,8 +43,8 @@ pub(super) struct Page {
     pub(super) solution: Vec<&'static str>,
     /// The programs that it needs.
     pub(super) needs: Vec<&'static str>,
-    /// The page whose entries its own need.
-    pub(super) before: Option<&'static str>,
+    /// The page whose entries its own need, and a variable that they leave.
+    pub(super) before: Option<(&'static str, &'static str)>,
 }
 
 /// All pages, in their order.
@@ -66,7 +67,7 @@ fn page(name: &'static str, text: &'static str) -> Page {
             "Hints" => page.hints = body.lines().filter_map(|line| line.strip_prefix("- ")).collect(),
             "Solution" => page.solution = entries(body),
             "Needs" => page.needs = body.split_whitespace().collect(),
-            "Before" => page.before = Some(body),
+            "Before" => page.before = body.split_once(' '),
             _ => {}
         }
     }
@@ -74,7 +75,22 @@ fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 fn entries(body: &'static str) -> Vec<&'static str> {
-    body.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+    let mut entries = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let mut at = 0;
+        for (index, line) in rest.split_inclusive('\n').enumerate() {
+            let goes_on = line.starts_with(|c: char| c.is_whitespace() || ")]}".contains(c));
+            if index > 0 && !goes_on {
+                break;
+            }
+            at += line.len();
+        }
+        let (entry, others) = rest.split_at(at);
+        entries.push(entry.trim());
+        rest = others;
+    }
+    entries
 }
 
 fn joined(body: &str) -> String {
@@ -106,11 +122,19 @@ mod tests {
             let parts = [!page.check.is_empty(), !page.hints.is_empty(), !page.solution.is_empty()];
             assert!(parts.iter().all(|there| *there), "{}: {parts:?}", page.name);
             assert!(
-                page.before.is_none_or(|before| pages.iter().any(|page| page.name == before)),
+                page.before.is_none_or(|(before, _)| pages.iter().any(|page| page.name == before)),
                 "{}",
                 page.name
             );
         }
+    }
+
+    #[test]
+    fn entries_go_on_where_lines_are_indented() {
+        assert_eq!(
+            entries("let a = 1\nfn f() {\n    2\n}\n\nlet b = [\n    3,\n]\nb"),
+            ["let a = 1", "fn f() {\n    2\n}", "let b = [\n    3,\n]", "b"]
+        );
     }
 
     #[test]
