@@ -138,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn code_to_try_is_shown_as_it_is_typed() {
+        for page in pages() {
+            let lines = page.tries.iter().flat_map(|entry| entry.lines());
+            let wide: Vec<&str> = lines.filter(|line| line.chars().count() > 74).collect();
+            assert!(wide.is_empty(), "{}: {wide:#?}", page.name);
+        }
+    }
+
+    #[test]
     fn all_files_are_pages() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/stdlib/tutorial");
         let mut files: Vec<String> = std::fs::read_dir(folder)
