@@ -28,6 +28,7 @@ pub const STD: &[(&str, &str)] = &[
     std_module!("escape/processes"),
     std_module!("escape/runtime"),
     std_module!("retry"),
+    std_module!("sees"),
 ];
 
 const OP: &str = "import";

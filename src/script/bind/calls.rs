@@ -34,7 +34,7 @@ natives! {
     ///   other number; `when: #{ long: "b" }`: what is in a buffer; without `when` always);
     /// * `#{ count: "n" }`: answers how often it was come to.
     ///
-    /// Returns: a map: `complete` (whether the list came to its end), `reason`, `code` and `signal` of the process, `calls` (a list of
+    /// Returns: a map: `complete` (whether the list came to its end), `reason`, `code`, `signal` and `stderr` of the process, `calls` (a list of
     /// maps `syscall name made value error`: `value` is `()` and `error` a name such as `"EPERM"` where it failed), `of` (the
     /// same by name; the last of several), `buffers` (blobs by name).
     /// Errors: `invalid_argument` for a list that makes no sense; `unsupported` on another machine than x86_64. What a call is
@@ -365,6 +365,7 @@ fn run(call: &Call<'_>, listed: Listed, options: OrEmpty<Spec>) -> Result<Map> {
     }
     let Answers { outcome, answers, buffers } = listed.0.run(call.session(), spec)?;
     let mut map = answers_of(answers, buffers);
+    map.insert("stderr".into(), String::from_utf8_lossy(&outcome.stderr).into_owned().into());
     map.insert("reason".into(), outcome.reason.name().into());
     map.insert("code".into(), i64::from(outcome.code).into());
     map.insert("signal".into(), outcome.signal.clone().into_script());
