@@ -37,13 +37,15 @@ pub enum ErrorKind {
     Corrupt,
     /// A limit of the kernel, of the session or of the caller was reached.
     LimitReached,
+    /// What a test asserts does not hold.
+    AssertionFailed,
     /// A bug of this program.
     Internal,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::AlreadyExists,
@@ -56,6 +58,7 @@ impl ErrorKind {
         Self::ExitStatus,
         Self::Corrupt,
         Self::LimitReached,
+        Self::AssertionFailed,
         Self::Internal,
     ];
 
@@ -75,6 +78,7 @@ impl ErrorKind {
             Self::ExitStatus => "exit_status",
             Self::Corrupt => "corrupt",
             Self::LimitReached => "limit_reached",
+            Self::AssertionFailed => "assertion_failed",
             Self::Internal => "internal",
         }
     }
@@ -141,6 +145,7 @@ struct Inner {
     what: String,
     kind: ErrorKind,
     hint: Option<String>,
+    detail: Option<String>,
     path: Option<String>,
     command: Option<CommandFailure>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -159,6 +164,7 @@ impl Error {
             what: what.into(),
             kind,
             hint: None,
+            detail: None,
             path: None,
             command: None,
             source: None,
@@ -197,6 +203,13 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Shows more than a line of it: a difference. Not part of the message.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
         self
     }
 
@@ -258,6 +271,12 @@ impl Error {
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    /// What is shown of it in several lines.
+    #[must_use]
+    pub fn detail_text(&self) -> Option<&str> {
+        self.0.detail.as_deref()
     }
 
     /// The path the error is about, if any.

@@ -4,7 +4,7 @@
 //! as a Rust library and as functions of an embedded script language. The layers, outermost first:
 //!
 //! ```text
-//! main -> cli -> repl -> text -> script -> runtime -> sys
+//! main -> cli -> { repl, testrun } -> text -> script -> runtime -> sys
 //!                               error  <- everyone
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! * `script`: the only place that knows the language (feature `shell`).
 //! * `text`: errors and traces as people read them (feature `shell`).
 //! * `repl`: the prompt (feature `shell`).
+//! * `testrun`: runs test files (feature `shell`).
 //! * `cli`: the command line (feature `shell`).
 //!
 //! Everything a script can do, a Rust program can do:
@@ -36,5 +37,7 @@ pub mod cli;
 pub mod repl;
 #[cfg(feature = "shell")]
 pub mod script;
+#[cfg(feature = "shell")]
+pub mod testrun;
 #[cfg(feature = "shell")]
 pub mod text;

@@ -11,8 +11,10 @@ const MAY: &[(&str, &[&str])] = &[
     ("script", &["error", "runtime", "script"]),
     ("text", &["error", "runtime", "script", "text"]),
     ("repl", &["error", "runtime", "script", "text", "repl"]),
+    // Its processes are copies of itself.
+    ("testrun", &["error", "runtime", "script", "text", "testrun", "sys::fork", "sys::process"]),
     // Dying by a signal is the last act of the program.
-    ("cli", &["error", "runtime", "script", "text", "repl", "cli", "sys::signal"]),
+    ("cli", &["error", "runtime", "script", "text", "repl", "testrun", "cli", "sys::signal"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

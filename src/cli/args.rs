@@ -6,13 +6,16 @@
 use crate::cli::doc::Wish;
 use crate::cli::doctor::Format;
 use crate::runtime::gc;
+use crate::runtime::units;
 use crate::script::options::did_you_mean;
 use crate::script::report::{EXIT_USAGE, Report};
+use crate::testrun::{self, Shard};
 use crate::text::report;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -31,10 +34,90 @@ pub(super) enum Plan {
     Doc(Wish),
     /// Explain what a process may do.
     Audit { process: String, format: Format },
+    /// Run tests.
+    Test(Box<TestWish>),
     /// Say what this host lets the program do.
     Doctor(Format),
     /// Only write a text: help, version.
     Say(String),
+}
+
+/// Which tests are wanted, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TestWish {
+    /// Test files, and folders in which *_test.rhai are looked for; without any, the working folder
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// How many tests run at once; without it, as many as there are processors
+    #[arg(short, long, value_name = "N", value_parser = whole::<1>)]
+    pub(super) jobs: Option<usize>,
+    /// Run the tests whose `file > name` has TEXT in it; more than once: any of them
+    #[arg(short, long, value_name = "TEXT")]
+    pub(super) filter: Vec<String>,
+    /// Run the tests with this tag; more than once: any of them
+    #[arg(long, value_name = "TAG")]
+    pub(super) tag: Vec<String>,
+    /// Do not run the tests with this tag
+    #[arg(long, value_name = "TAG")]
+    pub(super) not_tag: Vec<String>,
+    /// Run the I-th of N parts of the tests
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+    /// Only list the tests
+    #[arg(long)]
+    pub(super) list: bool,
+    /// How long a test may take that does not say so itself
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(super) timeout: Duration,
+    /// From how long on a test is called slow
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(super) slow: Duration,
+    /// How often a test is tried again after a failure
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+    /// How often each test is run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) repeat: u32,
+    /// Begin no test after a failure
+    #[arg(short = 'x', long)]
+    pub(super) fail_fast: bool,
+    /// The seed of --shuffle and of what properties are tried with; without it, by chance
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Run the tests in an order by chance
+    #[arg(long)]
+    pub(super) shuffle: bool,
+    /// Count a skipped test, or one to do, as a failure
+    #[arg(long)]
+    pub(super) no_skip: bool,
+    /// Do not look for what tests leave behind
+    #[arg(long)]
+    pub(super) no_leak_check: bool,
+    /// Write golden files instead of comparing with them
+    #[arg(long)]
+    pub(super) update: bool,
+    /// How results are told on the standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: testrun::Format,
+    /// Write results as JUnit XML to FILE as well
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+    /// The arguments of the test files: sys::args
+    #[arg(last = true, value_name = "ARGS")]
+    pub(super) args: Vec<OsString>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed =
+        units::parse_duration(text).map_err(|_| "it is a time such as 250ms, 5s or 1m30s".to_owned())?;
+    if parsed.is_zero() { Err("it must be more than nothing".into()) } else { Ok(parsed) }
+}
+
+fn whole<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number >= LEAST)
+        .ok_or_else(|| format!("it is a whole number from {LEAST}"))
 }
 
 /// What is wanted of the tutorial.
@@ -79,7 +162,7 @@ pub(super) const SYNOPSIS: &str = "cshell [OPTIONS] [-i] [FILE [ARGS]...]\n     
     after_help = "FILE is a script when it ends in .rhai, has a / or exists; - is the standard input, which is also\n\
                   read when there is no FILE and it is not a terminal. Without FILE on a terminal a prompt opens.\n\
                   ARGS are the script's: sys::args.\n\n\
-                  Exit codes: 0 ok; 1 script error; 2 usage or parse error; 3 the host cannot; 101 a bug;\n\
+                  Exit codes: 0 ok; 1 script error; 2 usage or parse error; 3 the host cannot; 4, 100 see test --help; 101 a bug;\n\
                   125, 126, 127 a contained command could not be started, run, found; exit(n) gives n."
 )]
 struct Cli {
@@ -99,6 +182,11 @@ struct Cli {
     command: Option<Command>,
 }
 
+const TEST_HELP: &str = "\
+Results: PASS, FAIL, LEAK (it left something behind), SLOW, SKIP, TIMEOUT, TODO.
+Exit codes: 0 tests passed; 4 no test was run, or each was skipped; 100 a test failed, left something or
+took too long, or a file could not be run; 2 usage; 101 a bug. A signal ends the run after the clean-up.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Find the mistakes in scripts without running them
@@ -107,6 +195,9 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Run test files: each test in a process of its own, and nothing left behind
+    #[command(after_help = TEST_HELP)]
+    Test(Box<TestWish>),
     /// Take back what killed sessions left behind
     Gc {
         /// Only show what would be taken back
@@ -244,6 +335,7 @@ fn command(first: &OsString, rest: Vec<OsString>) -> Result<Plan, String> {
     let words: Vec<OsString> = std::iter::once(first.clone()).chain(rest).collect();
     match parse(&words).map(|cli| cli.command) {
         Ok(Some(Command::Check { files })) => Ok(Plan::Check(files)),
+        Ok(Some(Command::Test(wish))) => Ok(Plan::Test(wish)),
         Ok(Some(Command::Gc { dry_run, kept })) => Ok(Plan::Gc(gc::Options { dry_run, kept })),
         Ok(Some(Command::Audit { process, format })) => Ok(Plan::Audit { process, format }),
         Ok(Some(Command::Doc { name, markdown, man, search, definitions })) => {

@@ -10,6 +10,8 @@
 //! | 1 | the script failed, or what it made could not be taken back |
 //! | 2 | wrong use of the command line, or a script that does not parse |
 //! | 3 | the host cannot: an uncaught error of kind `permission_denied` or `unsupported`, or what `doctor` misses |
+//! | 4 | `test`: there was no test to run, or each was skipped |
+//! | 100 | `test`: a test failed, left something behind or took too long, or a file could not be run |
 //! | 101 | a bug of this program |
 //! | 125, 126, 127 | a contained command could not be started, run, found |
 //! | n | the script called `exit(n)` |
@@ -25,6 +27,7 @@ mod doctor;
 mod gc;
 mod prompt;
 mod run;
+mod test;
 mod tutorial;
 
 use crate::script::report::{EXIT_USAGE, Report};
@@ -48,6 +51,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(Plan::Gc(options)) => gc::gc(options),
         Ok(Plan::Doc(wish)) => doc::doc(&wish),
         Ok(Plan::Audit { process, format }) => audit::audit(&process, format),
+        Ok(Plan::Test(wish)) => test::test(*wish),
         Ok(Plan::Doctor(format)) => doctor::doctor(format),
         Ok(Plan::Say(text)) => say(&text),
         Err(text) => {

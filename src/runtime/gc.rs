@@ -122,6 +122,25 @@ pub fn make_locked(home: &Path) -> Result<File> {
     Err(Error::new(ErrorKind::Busy, "session", format!("cannot lock {}", home.display())))
 }
 
+/// The tokens of the sessions that are at work, or have left something.
+#[must_use]
+pub fn tokens(dirs: &StateDirs) -> Vec<String> {
+    let homes = homes(dirs).unwrap_or_default();
+    let name = |home: PathBuf| home.file_name()?.to_str()?.strip_prefix("session-").map(ToOwned::to_owned);
+    homes.into_iter().filter_map(name).collect()
+}
+
+/// Takes back what a dead session left, what it handed over as well.
+///
+/// # Errors
+/// When its folder cannot be read, or when it lives.
+pub fn reclaim_one(home: &Path) -> Result<Found> {
+    let Some(_lock) = try_lock(home)? else {
+        return Err(Error::new(ErrorKind::Busy, OP, "the session is at work").subject(home.display()));
+    };
+    reclaim(home, Options { dry_run: false, kept: true })
+}
+
 fn reclaim(home: &Path, options: Options) -> Result<Found> {
     let session = home.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let session = session.trim_start_matches("session-").to_owned();

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod gc;
 pub mod handle;
 pub mod image;
+pub mod leaks;
 pub mod ledger;
 pub mod near;
 pub mod net;

@@ -86,6 +86,15 @@ struct Step {
     state: State,
 }
 
+/// Hears of steps.
+struct Observer(Box<dyn Fn(&str)>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("observer")
+    }
+}
+
 /// The session's folder below the run folder, locked while the program lives.
 #[derive(Debug)]
 struct Home {
@@ -97,7 +106,8 @@ struct Home {
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Session {
-    token: String,
+    /// Never given back: 16 bytes for each copy of the program.
+    token: Cell<&'static str>,
     dirs: StateDirs,
     sink: Option<Box<dyn Sink>>,
     owns_children: bool,
@@ -105,6 +115,9 @@ pub struct Session {
     steps: RefCell<Vec<Step>>,
     pub(super) handles: RefCell<BTreeMap<HandleId, Slot>>,
     next_handle: Cell<u64>,
+    /// The number before that of the first step.
+    base: Cell<StepId>,
+    observer: RefCell<Option<Observer>>,
     pub(super) at: RefCell<Option<String>>,
     facts: RefCell<BTreeMap<&'static str, Rc<dyn Any>>>,
     interactive: Cell<bool>,
@@ -118,7 +131,7 @@ impl Session {
     /// When the kernel gives no random bytes.
     pub fn new(dirs: StateDirs) -> Result<Self> {
         Ok(Self {
-            token: token()?,
+            token: Cell::new(token()?.leak()),
             dirs,
             sink: None,
             owns_children: false,
@@ -126,11 +139,34 @@ impl Session {
             steps: RefCell::default(),
             handles: RefCell::default(),
             next_handle: Cell::new(1),
+            base: Cell::new(0),
+            observer: RefCell::new(None),
             at: RefCell::default(),
             facts: RefCell::default(),
             interactive: Cell::new(false),
             closed: Cell::new(false),
         })
+    }
+
+    /// Makes this the session of a copy of the program (`fork(2)`): with a token and a ledger of its own, and nothing to take
+    /// back. The handles of before can be used, and closing them here leaves the things as they are.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub fn renew(&self) -> Result<()> {
+        self.token.set(token()?.leak());
+        self.base.set(self.steps.borrow().last().map_or(self.base.get(), |step| step.n));
+        self.steps.borrow_mut().clear();
+        // The lock is held by the descriptor of the other program as well.
+        drop(self.home.take());
+        // What they would take back when they are dropped is the other's.
+        std::mem::forget(self.facts.take());
+        Ok(())
+    }
+
+    /// Has a function hear the intent of every step that begins.
+    pub fn observe(&self, observer: impl Fn(&str) + 'static) {
+        self.observer.replace(Some(Observer(Box::new(observer))));
     }
 
     /// Says that a person types at the terminal meanwhile: what processes in the background write there goes through this
@@ -182,7 +218,7 @@ impl Session {
     /// The unguessable token that this session's objects bear.
     #[must_use]
     pub fn token(&self) -> &str {
-        &self.token
+        self.token.get()
     }
 
     /// The state folders.
@@ -256,8 +292,11 @@ impl Session {
             return Err(Error::new(ErrorKind::Closed, intent.op, "the session is closed"));
         }
         self.open_home()?;
+        if let Some(observer) = &*self.observer.borrow() {
+            observer.0(&intent.text);
+        }
         let mut steps = self.steps.borrow_mut();
-        let n = steps.last().map_or(1, |step| step.n + 1);
+        let n = steps.last().map_or_else(|| self.base.get(), |step| step.n) + 1;
         self.with_ledger(|ledger| ledger.intent(n, intent.op, &intent.text, at, &intent.claim))?;
         steps.push(Step { n, op: intent.op, object: intent.claim.clone(), state: State::Open });
         Ok(n)
@@ -314,7 +353,7 @@ impl Session {
         }
         make_private(&self.dirs.run)?;
         gc::sweep(&self.dirs);
-        let path = self.dirs.run.join(format!("session-{}", self.token));
+        let path = self.dirs.run.join(format!("session-{}", self.token.get()));
         let lock = gc::make_locked(&path)?;
         let ledger = match Ledger::create(&path.join("ledger")) {
             Ok(ledger) => ledger,
@@ -427,6 +466,21 @@ impl Session {
         let value = Rc::new(make()?);
         self.facts.borrow_mut().insert(key, value.clone());
         Ok(value)
+    }
+
+    /// Closes the handles that were made since a number was given out, newest first. What cannot be closed is closed at the end.
+    pub fn close_since(&self, mark: u64) {
+        let newer: Vec<HandleId> =
+            self.handles.borrow().keys().rev().filter(|id| id.number() > mark).copied().collect();
+        for id in newer {
+            let _ = self.close_handle(id);
+        }
+    }
+
+    /// The value of a fact that was made before.
+    #[must_use]
+    pub fn known<T: 'static>(&self, key: &'static str) -> Option<Rc<T>> {
+        self.facts.borrow().get(key).cloned()?.downcast::<T>().ok()
     }
 
     /// Undoes everything that is open, in reverse order, and removes the session's own files.

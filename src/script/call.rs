@@ -79,6 +79,15 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The source and the line of the call; 0 where it has none.
+    #[must_use]
+    pub fn source_line(&self) -> (String, usize) {
+        let place = self.place();
+        let split =
+            place.rsplit_once(':').and_then(|(source, line)| Some((source.to_owned(), line.parse().ok()?)));
+        split.unwrap_or((place, 0))
+    }
+
     /// An error of kind `invalid_argument` in this call.
     #[must_use]
     pub fn invalid(&self, what: impl Into<String>) -> Error {

@@ -154,7 +154,7 @@ impl<T> At<T> for crate::error::Result<T> {
 }
 
 /// An error of the runtime as the engine carries it: for what has no call context, such as `import`.
-pub(super) fn raise(error: Error, source: Option<&str>, position: Position) -> Box<EvalAltResult> {
+pub fn raise(error: Error, source: Option<&str>, position: Position) -> Box<EvalAltResult> {
     let place = Place { source: source.unwrap_or_default().to_owned(), position };
     let value = ScriptError { cause: Rc::new(Cause::Runtime(error)), place };
     EvalAltResult::ErrorRuntime(Dynamic::from(value), position).into()

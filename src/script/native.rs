@@ -148,10 +148,17 @@ impl Native {
         let call = Call::new(ctx, self.op, shell);
         let place = call.place();
         shell.hooks().set_at(&place);
-        shell.session().set_at(Some(place));
+        let watcher = shell.watcher();
+        if let Some(watcher) = &watcher {
+            watcher.begins(self.op, &|| values.iter().map(|value| format!("{value} ")).collect());
+        }
+        shell.session().set_at(Some(place.clone()));
         let mut args =
             Args { call: &call, params: self.params, values, next: 0, method: self.form != Form::Function };
         let outcome = (self.run)(&call, &mut args);
+        if let Some(watcher) = watcher {
+            watcher.returned(self.op, &place);
+        }
         call.leave(hooks::leave(&call, outcome))
     }
 }

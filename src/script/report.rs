@@ -20,6 +20,8 @@ pub struct Report {
     pub causes: Vec<String>,
     /// How the script came there, innermost first: `in call to f`, and where that call is.
     pub frames: Vec<(String, Place)>,
+    /// What is shown in several lines: a difference.
+    pub detail: Option<String>,
     /// How to mend it.
     pub hint: Option<String>,
     /// Errors of the clean-up that followed.
@@ -58,6 +60,7 @@ impl Report {
             place: None,
             causes: Vec::new(),
             frames: Vec::new(),
+            detail: None,
             hint: None,
             others: Vec::new(),
             exit_code,
@@ -76,6 +79,7 @@ impl Report {
     pub fn of_error(error: &Error) -> Self {
         Self {
             causes: error.chain(),
+            detail: error.detail_text().map(ToOwned::to_owned),
             hint: error.hint_text().map(ToOwned::to_owned),
             others: error.others().iter().map(full_text).collect(),
             ..Self::plain(error.to_string(), exit_code(error))

@@ -3,6 +3,7 @@
 use crate::runtime::session::Session;
 use crate::script::hooks::Hooks;
 use crate::script::lines::Lines;
+use crate::script::suite::Suite;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,7 +20,17 @@ pub struct Shell {
     pipe_closed: Cell<bool>,
     hooks: Hooks,
     lines: Lines,
+    suite: Suite,
     out: RefCell<Option<Box<dyn Out>>>,
+    watcher: RefCell<Option<Rc<dyn Watcher>>>,
+}
+
+/// Is told of each native call.
+pub trait Watcher: std::fmt::Debug {
+    /// It begins: what it is, and its arguments as text.
+    fn begins(&self, op: &str, args: &dyn Fn() -> String);
+    /// It has returned; the line that it is in.
+    fn returned(&self, op: &str, place: &str);
 }
 
 /// Takes what is written to the standard output: an editor that has the terminal meanwhile.
@@ -41,7 +52,9 @@ impl Shell {
             pipe_closed: Cell::new(false),
             hooks: Hooks::default(),
             lines: Lines::default(),
+            suite: Suite::default(),
             out: RefCell::default(),
+            watcher: RefCell::new(None),
         })
     }
 
@@ -61,6 +74,23 @@ impl Shell {
     #[must_use]
     pub fn lines(&self) -> &Lines {
         &self.lines
+    }
+
+    /// The tests that it declares.
+    #[must_use]
+    pub fn suite(&self) -> &Suite {
+        &self.suite
+    }
+
+    /// Has someone told of each native call, until it is told otherwise.
+    pub fn watch(&self, watcher: Option<Rc<dyn Watcher>>) {
+        self.watcher.replace(watcher);
+    }
+
+    /// Who is told of each native call.
+    #[must_use]
+    pub fn watcher(&self) -> Option<Rc<dyn Watcher>> {
+        self.watcher.borrow().clone()
     }
 
     /// Has what is written to the standard output and error go elsewhere, until it is told otherwise.

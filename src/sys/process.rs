@@ -94,7 +94,17 @@ pub fn children() -> Vec<i32> {
     folders("/proc").filter(|pid| own.is_some() && parent(*pid) == own).collect()
 }
 
-fn parent(pid: i32) -> Option<i32> {
+/// Whether it exists and is no zombie.
+#[must_use]
+pub fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
+}
+
+/// The process that is told of its end.
+#[must_use]
+pub fn parent(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }

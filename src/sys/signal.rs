@@ -4,13 +4,13 @@
 use crate::sys::{Outcome, Result, call};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static WAKE_RAW: AtomicI32 = AtomicI32::new(-1);
-static WAKE: OnceLock<OwnedFd> = OnceLock::new();
+static WAKE: Mutex<Option<&'static OwnedFd>> = Mutex::new(None);
 
 extern "C" fn on_signal(number: libc::c_int) {
     CAUGHT.store(number, Ordering::SeqCst);
@@ -30,20 +30,8 @@ extern "C" fn on_signal(number: libc::c_int) {
 /// # Errors
 /// The failed `eventfd` or `sigaction`.
 pub fn catch() -> Result<()> {
-    if WAKE.get().is_none() {
-        let fd = call(
-            "eventfd2",
-            || "0, EFD_CLOEXEC|EFD_NONBLOCK".into(),
-            || {
-                rustix::event::eventfd(
-                    0,
-                    rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-                )
-            },
-        )?;
-        WAKE_RAW.store(fd.as_raw_fd(), Ordering::SeqCst);
-        // A second caller lost the race; its fd closes, which is fine.
-        let _ = WAKE.set(fd);
+    if wake().is_none() {
+        set_wake()?;
     }
     let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::empty(), SigSet::empty());
     keep_status_of_children()?;
@@ -53,6 +41,32 @@ pub fn catch() -> Result<()> {
     }
     set(Signal::SIGINT, &action)?;
     set(Signal::SIGTERM, &action).map(drop)
+}
+
+/// Catches signals in a copy of a program that does: it has been sent none, and is woken by nobody else's.
+///
+/// # Errors
+/// The failed `eventfd`.
+pub fn renew() -> Result<()> {
+    CAUGHT.store(0, Ordering::SeqCst);
+    if wake().is_some() { set_wake() } else { Ok(()) }
+}
+
+/// The descriptor of before stays open: it may be in use.
+fn set_wake() -> Result<()> {
+    use rustix::event::{EventfdFlags, eventfd};
+    let fd = call(
+        "eventfd2",
+        || "0, EFD_CLOEXEC|EFD_NONBLOCK".into(),
+        || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK),
+    )?;
+    WAKE_RAW.store(fd.as_raw_fd(), Ordering::SeqCst);
+    WAKE.lock().unwrap_or_else(PoisonError::into_inner).replace(Box::leak(Box::new(fd)));
+    Ok(())
+}
+
+fn wake() -> Option<&'static OwnedFd> {
+    *WAKE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives SIGCHLD its default: where the caller ignored it, the kernel would throw the status of every child away.
@@ -95,7 +109,7 @@ pub fn count() -> u32 {
 /// Forgets a caught signal: for a prompt that goes on after Ctrl-C.
 pub fn clear() {
     CAUGHT.store(0, Ordering::SeqCst);
-    if let Some(fd) = WAKE.get() {
+    if let Some(fd) = wake() {
         let mut buf = [0; 8];
         // Nothing to read is the usual case.
         let _ = rustix::io::read(fd, &mut buf);
@@ -105,7 +119,7 @@ pub fn clear() {
 /// Readable from the moment a signal is caught; `None` when signals are not caught.
 #[must_use]
 pub fn wake_fd() -> Option<BorrowedFd<'static>> {
-    WAKE.get().map(std::os::fd::AsFd::as_fd)
+    wake().map(std::os::fd::AsFd::as_fd)
 }
 
 /// Ends this process by `signal`, so that the parent sees a death by signal.

@@ -50,6 +50,10 @@ pub fn render(report: &Report, sources: Sources<'_>) -> String {
     }
     let mut out = renderer().render(&[group]);
     out.push('\n');
+    if let Some(detail) = &report.detail {
+        out.push('\n');
+        detail.lines().for_each(|line| out.push_str(&format!("  {line}\n")));
+    }
     if let Some(hint) = &report.hint {
         out.push_str(&format!("\n{} {hint}\n", bold("hint:")));
     }

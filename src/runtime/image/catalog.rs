@@ -66,6 +66,14 @@ pub fn scratch(session: &Session) -> (HandleId, Rc<Image>) {
     session.adopt(image, Vec::new())
 }
 
+/// The names of the images of the store; none where there is no store or it cannot be read.
+#[must_use]
+pub fn names(dirs: &StateDirs) -> Vec<String> {
+    let index = Store::read(dirs, "image::list").ok().flatten().and_then(|store| store.index().ok());
+    let index = index.unwrap_or_default();
+    index.manifests().iter().filter_map(|descriptor| ref_name(descriptor).map(ToOwned::to_owned)).collect()
+}
+
 /// The images of the store, in the order in which they were put there.
 ///
 /// # Errors

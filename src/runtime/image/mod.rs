@@ -23,7 +23,7 @@ mod tarfile;
 mod unpack;
 mod xattr;
 
-pub use catalog::{Listed, Removed, from, inspect, list, remove, scratch};
+pub use catalog::{Listed, Removed, from, inspect, list, names, remove, scratch};
 pub use commit::{CommitSpec, Compression, commit};
 pub use config::Changes;
 pub use handle::{Image, Lower};

@@ -9,6 +9,7 @@ mod bridge;
 mod end;
 mod home;
 mod http;
+pub mod leaks;
 mod link;
 mod netlink;
 mod netns;

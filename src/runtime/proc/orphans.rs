@@ -6,6 +6,7 @@
 //! nobody else's until we collect them, and what they have started comes to us when they end.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::Cgroup;
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Intent, Session};
 use crate::sys::{Errno, process};
@@ -13,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const OP: &str = "undo";
@@ -64,6 +66,23 @@ pub fn reap(session: &Session) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What commands have left running: neither a process of a step, nor started by one that still runs.
+#[must_use]
+pub fn strays(session: &Session) -> Vec<i32> {
+    let steps = session.processes();
+    let group = session.known::<Option<Rc<Cgroup>>>("tracking").and_then(|group| group.as_ref().clone());
+    let mut found = group.map(|group| group.procs()).unwrap_or_default();
+    if session.known::<Cell<bool>>("orphans").is_some_and(|on| on.get()) {
+        found.extend(strangers(&steps).into_iter().map(|(pid, _)| pid));
+    }
+    let of_step = |pid: i32| steps.iter().any(|(known, _)| *known == pid);
+    found.retain(|pid| {
+        let mut above = std::iter::successors(Some(*pid), |pid| process::parent(*pid).filter(|pid| *pid > 1));
+        process::is_running(*pid) && !above.any(of_step)
+    });
+    found
 }
 
 /// Our children that are not among these.

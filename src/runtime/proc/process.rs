@@ -148,6 +148,12 @@ impl Course {
 }
 
 impl Process {
+    /// Whether a process of this id runs: a zombie does not.
+    #[must_use]
+    pub fn runs(pid: i32) -> bool {
+        sysproc::is_running(pid)
+    }
+
     pub(super) fn step(&self) -> StepId {
         self.step
     }

@@ -50,6 +50,13 @@ pub const VALUES: &[ValueType] = &[
         },
     },
     ValueType {
+        name: "Generator",
+        doc: "How values by chance are made.",
+        set_type: |module| {
+            module.set_custom_type::<crate::script::generate::Generator>("Generator");
+        },
+    },
+    ValueType {
         name: "Calls",
         doc: "A list of system calls that a program of their own makes.",
         set_type: |module| {

@@ -83,6 +83,7 @@
     reason = "a native owns its arguments: they were made for this call"
 )]
 
+pub mod assert;
 pub mod bridge;
 pub mod calls;
 pub mod cgroup;
@@ -90,6 +91,7 @@ pub mod cgroup_limits;
 pub mod fs;
 mod fs_calls;
 pub mod fs_options;
+pub mod generate;
 pub mod handles;
 pub mod image;
 pub mod net;
@@ -100,6 +102,7 @@ pub mod proc;
 pub mod proc_options;
 pub mod security;
 pub mod sys;
+pub mod test;
 pub mod tree;
 
 use crate::script::native::Binding;
@@ -115,4 +118,7 @@ pub const BINDINGS: &[Binding] = &[
     security::SECURITY,
     image::IMAGE,
     sys::SYS,
+    test::TEST,
+    assert::ASSERT,
+    generate::GEN,
 ];

@@ -315,7 +315,7 @@ impl FromScript for Propagation {
 
 /// A process by id or handle, or the one that keeps a set alive.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject(i32);
+pub struct Subject(pub(super) i32);
 
 impl FromScript for Subject {
     const OPEN: bool = true;

@@ -343,6 +343,14 @@ pub struct ExecResult(Rc<Outcome>);
 
 script_value!(ExecResult, "ExecResult");
 
+impl ExecResult {
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.0
+    }
+}
+
 impl FromScript for Command {
     fn expected() -> String {
         "a text for /bin/sh, or a list of arguments".into()

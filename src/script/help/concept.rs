@@ -44,6 +44,7 @@ pub const fn of_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::ExitStatus => "A command ended with a status other than 0, or by a signal.",
         ErrorKind::Corrupt => "Stored data does not match its digest or its format.",
         ErrorKind::LimitReached => "A limit of the kernel, of the session or of the caller was reached.",
+        ErrorKind::AssertionFailed => "What a test asserts does not hold.",
         ErrorKind::Internal => "A bug of this program.",
     }
 }

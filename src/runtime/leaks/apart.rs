@@ -1,0 +1,48 @@
+//! Places of its own for a piece of work, so that what it leaves there is its own for certain.
+
+use super::Ground;
+use crate::sys::{self, Errno, SysError, fork, keyring, mount, nsfd, process};
+use nix::sched::CloneFlags;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Gives this process, which has one thread, a mount and an IPC namespace, a session keyring, and a folder for temporary files
+/// (`TMPDIR`), as far as the kernel lets it; orphans among its descendants come to it. What is its own then is said in `ground`.
+/// Returns the folder.
+pub fn apart(ground: &mut Ground, name: &str) -> Option<PathBuf> {
+    // Without it orphans go to whom they went before.
+    let _ = process::set_subreaper(true);
+    let made = nsfd::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)
+        .and_then(|()| mount::set_propagation(Path::new("/"), mount::Propagation::Slave, true));
+    ground.own_mounts = made.is_ok();
+    if ground.own_mounts {
+        ground.own_shm = fresh("tmpfs", Path::new("/dev/shm"), &ground.dirs.run).is_ok();
+        // Queues are those of the namespace that the mount was made in.
+        let _ = fresh("mqueue", Path::new("/dev/mqueue"), Path::new("/"));
+    }
+    // A kernel without keys, or a filter, refuses: nothing is lost then.
+    let _ = keyring::join_own_session();
+    let folder = std::env::temp_dir().join(name);
+    let made = std::fs::create_dir(&folder).is_ok();
+    if made {
+        fork::set_env("TMPDIR", Some(folder.as_os_str()));
+        ground.own_folder = Some(folder);
+    }
+    ground.own_folder.clone()
+}
+
+/// A file system of its own over `target`, unless the program's state is there.
+fn fresh(kind: &str, target: &Path, state: &Path) -> sys::Result<()> {
+    use rustix::mount::MountAttrFlags;
+    if state.starts_with(target) || !target.is_dir() {
+        return Err(SysError::new("mount", format!("{kind:?}, {target:?}"), Errno::EBUSY));
+    }
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let made = mount::FsContext::open(kind)?.mount(attributes)?;
+    mount::attach(made, rustix::fs::CWD, target)?;
+    if kind == "tmpfs" {
+        // Every user may make shared memory.
+        let _ = std::fs::set_permissions(target, std::fs::Permissions::from_mode(0o1777));
+    }
+    Ok(())
+}

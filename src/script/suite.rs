@@ -1,0 +1,337 @@
+//! The tests that a file declares: what `test::group`, `test::check` and the others note while the file runs from its top,
+//! for whoever runs them one by one afterwards.
+
+use crate::error::{Error, ErrorKind, Result};
+use rhai::{Array, Dynamic, FnPtr};
+use serde::{Deserialize, Serialize};
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+/// How a test is run. What is not said is that of the group around it, then of the file, then of the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseOptions {
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// From how long on it is called slow.
+    pub slow: Option<Duration>,
+    /// How often it is tried again after a failure.
+    pub retries: Option<u32>,
+    /// How many places it takes among those that run at once.
+    pub weight: Option<u32>,
+    /// Tests with the same word never run at once; `""` runs alone.
+    pub exclusive: Option<String>,
+    /// What it is about; those of the group are added.
+    pub tags: Vec<String>,
+    /// The kinds of things that it may leave behind; those of the group are added.
+    pub leaves: Vec<String>,
+    /// Why it is not run.
+    pub skip: Option<String>,
+    /// How many values a property is tried with.
+    pub cases: Option<u32>,
+    /// The seed of a property.
+    pub seed: Option<u64>,
+    /// Whether it is one of those that alone are run.
+    pub only: bool,
+}
+
+impl CaseOptions {
+    /// These, with those of `outer` where nothing is said.
+    #[must_use]
+    pub fn within(&self, outer: &Self) -> Self {
+        let join = |a: &[String], b: &[String]| {
+            let mut all = a.to_vec();
+            all.extend(b.iter().filter(|word| !a.contains(word)).cloned());
+            all
+        };
+        Self {
+            timeout: self.timeout.or(outer.timeout),
+            slow: self.slow.or(outer.slow),
+            retries: self.retries.or(outer.retries),
+            weight: self.weight.or(outer.weight),
+            exclusive: self.exclusive.clone().or_else(|| outer.exclusive.clone()),
+            tags: join(&outer.tags, &self.tags),
+            leaves: join(&outer.leaves, &self.leaves),
+            skip: self.skip.clone().or_else(|| outer.skip.clone()),
+            cases: self.cases.or(outer.cases),
+            seed: self.seed.or(outer.seed),
+            only: self.only || outer.only,
+        }
+    }
+}
+
+/// What a test does.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// The function `test_…` of the file.
+    Function(String),
+    /// A closure, with the values it is called with.
+    Closure(FnPtr, Array),
+    /// A property: generators, and what must hold of their values.
+    Property(Dynamic, FnPtr),
+    /// Nothing yet.
+    Missing,
+}
+
+/// One test.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name, with those of the groups around it: `limits > memory bites`.
+    pub name: String,
+    /// The source and the line that declare it.
+    pub place: (String, usize),
+    /// The group that it is in; 0 is the file.
+    pub group: usize,
+    /// How it is run.
+    pub options: CaseOptions,
+    /// Whether it is yet to be made to pass.
+    pub todo: bool,
+    /// What it does.
+    pub body: Body,
+}
+
+/// A function that is called around tests, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before each test.
+    Before,
+    /// After each test.
+    After,
+    /// Before the first test.
+    BeforeAll,
+    /// After the last test.
+    AfterAll,
+}
+
+impl When {
+    /// As a script writes it.
+    #[must_use]
+    pub const fn op(self) -> &'static str {
+        match self {
+            Self::Before => "test::before",
+            Self::After => "test::after",
+            Self::BeforeAll => "test::before_all",
+            Self::AfterAll => "test::after_all",
+        }
+    }
+}
+
+/// A group of tests; the first is the file itself.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its name, with those around it; empty for the file.
+    pub name: String,
+    /// The group around it.
+    pub parent: Option<usize>,
+    /// How its tests are run, with what the groups around it say.
+    pub options: CaseOptions,
+    /// What is called around its tests.
+    pub around: Vec<(When, FnPtr)>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Suite {
+    groups: RefCell<Vec<Group>>,
+    cases: RefCell<Vec<Case>>,
+    current: Cell<usize>,
+    /// Whether tests are declared: while the file runs from its top, or where somebody asks for it.
+    open: Cell<bool>,
+    /// Whether a test runs.
+    runs: Cell<bool>,
+    /// Why the test that runs is skipped.
+    skipped: RefCell<Option<String>>,
+    /// What the test that runs says beside its result.
+    notes: RefCell<Vec<String>>,
+    seed: Cell<u64>,
+    update: Cell<bool>,
+}
+
+impl Default for Suite {
+    fn default() -> Self {
+        Self {
+            groups: RefCell::new(vec![Group::default()]),
+            cases: RefCell::default(),
+            current: Cell::new(0),
+            open: Cell::new(false),
+            runs: Cell::new(false),
+            skipped: RefCell::default(),
+            notes: RefCell::default(),
+            seed: Cell::new(0),
+            update: Cell::new(false),
+        }
+    }
+}
+
+impl Suite {
+    /// Begins, or ends, to take declarations.
+    pub fn open(&self, open: bool) {
+        self.open.set(open);
+    }
+
+    /// Says that a test runs.
+    pub fn begin(&self) {
+        self.open.set(false);
+        self.runs.set(true);
+    }
+
+    /// Whether a test runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.runs.get()
+    }
+
+    /// Whether declarations are taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] outside of `cshell test`, [`ErrorKind::InvalidArgument`] inside of a test.
+    pub fn check_open(&self, op: &'static str) -> Result<()> {
+        if self.open.get() {
+            return Ok(());
+        }
+        Err(match self.runs.get() {
+            false => {
+                Error::new(ErrorKind::Unsupported, op, "tests are declared in a file that `cshell test` runs")
+                    .hint("name the file something_test.rhai and run `cshell test FILE`")
+            }
+            true => Error::new(ErrorKind::InvalidArgument, op, "a test cannot declare another one")
+                .hint("declare it beside this one, or in `test::group`"),
+        })
+    }
+
+    /// The group that declarations go to.
+    #[must_use]
+    pub fn current(&self) -> usize {
+        self.current.get()
+    }
+
+    /// The groups, each behind the one around it.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        self.groups.borrow().clone()
+    }
+
+    /// The tests, as declared.
+    #[must_use]
+    pub fn cases(&self) -> Vec<Case> {
+        self.cases.borrow().clone()
+    }
+
+    /// Opens a group inside the current one; [`leave`](Self::leave) goes back.
+    pub fn enter(&self, name: &str, options: &CaseOptions) -> usize {
+        let mut groups = self.groups.borrow_mut();
+        let parent = self.current.get();
+        let outer = &groups[parent];
+        let group = Group {
+            name: join(&outer.name, name),
+            parent: Some(parent),
+            options: options.within(&outer.options),
+            around: Vec::new(),
+        };
+        groups.push(group);
+        self.current.set(groups.len() - 1);
+        parent
+    }
+
+    /// Goes back to the group `to`.
+    pub fn leave(&self, to: usize) {
+        self.current.set(to);
+    }
+
+    /// Sets how the tests of the current group are run that are declared from now on.
+    pub fn configure(&self, options: &CaseOptions) {
+        let mut groups = self.groups.borrow_mut();
+        if let Some(group) = groups.get_mut(self.current.get()) {
+            group.options = options.within(&group.options);
+        }
+    }
+
+    /// Has a function called around the tests of the current group.
+    pub fn around(&self, when: When, function: FnPtr) {
+        if let Some(group) = self.groups.borrow_mut().get_mut(self.current.get()) {
+            group.around.push((when, function));
+        }
+    }
+
+    /// Adds a test to the current group.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] when it has one of this name.
+    pub fn add(&self, op: &'static str, mut case: Case) -> Result<()> {
+        let groups = self.groups.borrow();
+        let group = &groups[self.current.get()];
+        case.name = join(&group.name, &case.name);
+        case.options = case.options.within(&group.options);
+        case.group = self.current.get();
+        let mut cases = self.cases.borrow_mut();
+        if let Some(other) = cases.iter().find(|other| other.name == case.name) {
+            let what =
+                format!("there is a test of this name already, at {}:{}", other.place.0, other.place.1);
+            return Err(Error::new(ErrorKind::AlreadyExists, op, what).subject(format!("\"{}\"", case.name)));
+        }
+        cases.push(case);
+        Ok(())
+    }
+
+    /// Ends the declarations: the functions of the file are run as the file says.
+    pub fn settle(&self) {
+        self.open.set(false);
+        let groups = self.groups.borrow();
+        for case in self.cases.borrow_mut().iter_mut() {
+            if matches!(case.body, Body::Function(_)) {
+                case.options = case.options.within(&groups[0].options);
+            }
+        }
+    }
+
+    /// Changes how a function `test_…` is run; whether there is one.
+    pub fn configure_function(&self, name: &str, options: &CaseOptions) -> bool {
+        let mut cases = self.cases.borrow_mut();
+        let found =
+            cases.iter_mut().find(|case| matches!(&case.body, Body::Function(function) if function == name));
+        found.map(|case| case.options = options.within(&case.options)).is_some()
+    }
+
+    /// Says why the test that runs is skipped.
+    pub fn skip(&self, reason: &str) {
+        self.skipped.replace(Some(reason.to_owned()));
+    }
+
+    /// Why the test that runs is skipped, if it is.
+    #[must_use]
+    pub fn skipped(&self) -> Option<String> {
+        self.skipped.borrow().clone()
+    }
+
+    /// Says something beside the result.
+    pub fn note(&self, note: impl Into<String>) {
+        self.notes.borrow_mut().push(note.into());
+    }
+
+    /// What was said beside the result.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
+    /// The seed of what is chosen by chance, and whether golden files are written rather than compared.
+    pub fn set_run(&self, seed: u64, update: bool) {
+        self.seed.set(seed);
+        self.update.set(update);
+    }
+
+    /// The seed of what is chosen by chance.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed.get()
+    }
+
+    /// Whether golden files are written rather than compared.
+    #[must_use]
+    pub fn updates(&self) -> bool {
+        self.update.get()
+    }
+}
+
+fn join(outer: &str, name: &str) -> String {
+    if outer.is_empty() { name.to_owned() } else { format!("{outer} > {name}") }
+}

@@ -1,0 +1,242 @@
+//! The process of a test: runs it and says how that went. What it made is taken back before it ends.
+
+use super::message::{Body, Left, Outcome, Report, send};
+use crate::runtime::cancel;
+use crate::runtime::leaks::{self, Ground, Sight};
+use crate::runtime::proc::orphans;
+use crate::script::report::{Report as Told, full_text};
+use crate::script::scene::{Failure, Scene};
+use crate::script::shell::{Shell, Watcher};
+use crate::script::suite::{Case, Group};
+use crate::sys::fork;
+use crate::sys::process;
+use crate::text::report;
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a process may take to end that a command has left, before it counts as left behind: the first of a pipeline
+/// may end a moment after the last.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Hears of what the test does and looks at what came of it, after each native call that may have changed something. It tells both
+/// at once: a test may be killed.
+#[derive(Debug)]
+struct Witness {
+    ground: Ground,
+    to: OwnedFd,
+    last: RefCell<Sight>,
+    starts: RefCell<Vec<(u64, String)>>,
+}
+
+/// Calls that change nothing: modules, and single functions.
+const READING: &[&str] = &[
+    "assert::",
+    "test::",
+    "gen::",
+    "sys::",
+    "security::",
+    "exit",
+    "fs::read",
+    "fs::exists",
+    "fs::stat",
+    "fs::glob",
+    "fs::walk",
+    "fs::digest",
+    "fs::mounts",
+    "net::links",
+    "net::routes",
+    "ns::of",
+    "ns::host",
+    "ns::list",
+    "ns::same",
+    "image::list",
+];
+/// How much is told of the arguments of one call.
+const TEXT: usize = 16 * 1024;
+
+fn changes(op: &str) -> bool {
+    !READING
+        .iter()
+        .any(|reading| if reading.ends_with("::") { op.starts_with(reading) } else { op == *reading })
+}
+
+impl Watcher for Witness {
+    fn begins(&self, op: &str, args: &dyn Fn() -> String) {
+        if changes(op) {
+            let mut text = args();
+            text.truncate(text.floor_char_boundary(TEXT));
+            self.starts.borrow_mut().push((ticks(), String::new()));
+            send(&self.to, &Body::Deed(text));
+        }
+    }
+
+    fn returned(&self, op: &str, at: &str) {
+        if !changes(op) {
+            return;
+        }
+        if let Some((_, line)) = self.starts.borrow_mut().last_mut() {
+            at.clone_into(line);
+        }
+        let now = leaks::look(&self.ground);
+        for (id, _) in now.since(&self.last.borrow()) {
+            send(&self.to, &Body::Seen(id, at.to_owned()));
+        }
+        self.last.replace(now);
+    }
+}
+
+impl Witness {
+    fn install(shell: &Shell, ground: &Ground, before: &Sight, to: &OwnedFd) -> Option<Rc<Self>> {
+        let to = to.try_clone().ok()?;
+        let last = RefCell::new(before.clone());
+        let witness = Rc::new(Self { ground: ground.clone(), to, last, starts: RefCell::default() });
+        shell.watch(Some(witness.clone()));
+        Some(witness)
+    }
+
+    /// The line of the last call that began before a process was started.
+    fn line_of(&self, pid: i32) -> Option<String> {
+        let start = process::start_time(pid).ok()?;
+        let starts = self.starts.borrow();
+        let found = starts.iter().rev().find(|(began, _)| *began <= start + 1)?;
+        Some(found.1.clone()).filter(|at| !at.is_empty())
+    }
+}
+
+/// Now, in clock ticks since boot, as start times are counted.
+fn ticks() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let per_second = rustix::param::clock_ticks_per_second();
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * per_second + u64::try_from(now.tv_nsec).unwrap_or(0) * per_second / 1_000_000_000
+}
+
+/// What the process of a test is given.
+pub(super) struct Task<'a> {
+    pub(super) shell: &'a Rc<Shell>,
+    pub(super) scene: &'a Scene<'a>,
+    pub(super) case: &'a Case,
+    pub(super) groups: &'a [Group],
+    /// Where to look for what is left, and what there was before; nothing when nobody looks.
+    pub(super) looks: Option<(&'a Ground, &'a Sight)>,
+}
+
+/// Runs the test in this process, tells how it went, and ends the process.
+pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
+    let shell = task.shell;
+    let renewed = shell.session().renew();
+    shell.session().set_at(None);
+    send(to, &Body::Token(shell.session().token().to_owned()));
+    let open = leaks::open_files();
+    let mut witness = task.looks.and_then(|(ground, before)| Witness::install(shell, ground, before, to));
+    shell.suite().begin();
+    let started = Instant::now();
+    let outcome = match renewed {
+        Ok(()) => task.scene.perform(task.case, task.groups),
+        Err(error) => Err(Failure { report: Told::of_error(&error).into(), in_call: true }),
+    };
+    let took = started.elapsed();
+    shell.watch(None);
+    let mut told = conclude(shell, outcome);
+    told.took = took;
+    let left: Vec<i32> =
+        if witness.is_some() { lasting(|| orphans::strays(shell.session())) } else { Vec::new() };
+    let line_of = |pid: i32| witness.as_ref().and_then(|witness| witness.line_of(pid));
+    told.left = left.into_iter().map(|pid| process_left(pid, line_of(pid))).collect();
+    cancel::ignore();
+    for error in shell.session().close() {
+        told.notes.push(format!("could not undo: {}", full_text(&error)));
+        told.outcome = if told.outcome == Outcome::Pass { Outcome::Leak } else { told.outcome };
+    }
+    if witness.take().is_some() {
+        told.left.extend(descriptors_left(&open));
+    }
+    told.notes.extend(shell.suite().notes());
+    send(to, &Body::Done(Box::new(told)));
+    fork::leave(0)
+}
+
+/// Processes that are still there after a moment.
+fn lasting(find: impl Fn() -> Vec<i32>) -> Vec<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = find();
+        let left = deadline.saturating_duration_since(Instant::now());
+        if found.is_empty() || left.is_zero() {
+            return found;
+        }
+        for pid in found {
+            use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+            use std::os::fd::AsFd;
+            let Ok(pidfd) = process::open(pid) else { continue };
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            // Its end, the time or a signal: all are looked at above.
+            let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], left);
+        }
+    }
+}
+
+pub(super) fn process_left(pid: i32, at: Option<String>) -> Left {
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<String> = command
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    let words = match words.is_empty() {
+        true => std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned(),
+        false => words.join(" "),
+    };
+    Left { kind: "process".into(), text: format!("{pid} ({words})"), at, remains: None }
+}
+
+fn descriptors_left(before: &[(i32, String)]) -> Vec<Left> {
+    let new = leaks::open_files().into_iter().filter(|entry| !before.contains(entry));
+    new.map(|(number, target)| Left {
+        kind: "fd".into(),
+        text: format!("{number} ({target})"),
+        at: None,
+        remains: None,
+    })
+    .collect()
+}
+
+/// What the end of the work means.
+fn conclude(shell: &Shell, outcome: Result<(), Failure>) -> Report {
+    if let Some(reason) = shell.suite().skipped() {
+        return Report { outcome: Outcome::Skip, message: reason, ..Report::default() };
+    }
+    if let Some(code) = shell.exit_code() {
+        let at = shell.session().at().map(|at| format!(" at {at}")).unwrap_or_default();
+        let message = format!("the test called exit({code}){at}: it ends by itself when all holds");
+        return Report { text: format!("error: {message}\n"), message, ..Report::default() };
+    }
+    match outcome {
+        Ok(()) => Report { outcome: Outcome::Pass, ..Report::default() },
+        Err(failure) => failed(shell, failure),
+    }
+}
+
+fn failed(shell: &Shell, failure: Failure) -> Report {
+    let told = match cancel::requested() {
+        Some(signal) => stopped(shell, failure, signal),
+        None => *failure.report,
+    };
+    let text = report::render(&told, &|name| shell.source(name));
+    Report { message: told.message, text, ..Report::default() }
+}
+
+/// What is told of a test that was stopped: where it was.
+fn stopped(shell: &Shell, failure: Failure, signal: i32) -> Told {
+    let name = process::signal_name(signal);
+    let told = *failure.report;
+    // Inside of a call its place is known. Elsewhere the language tells that of the outermost call alone.
+    let (message, place) = match (failure.in_call, shell.session().at()) {
+        (true, _) => (format!("it was stopped by {name} here"), told.place),
+        (false, Some(at)) => (format!("it was stopped by {name}; its last call was at {at}"), None),
+        (false, None) => (format!("it was stopped by {name}, before it called anything"), None),
+    };
+    Told { message, place, causes: Vec::new(), hint: None, ..told }
+}

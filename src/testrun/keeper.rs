@@ -1,0 +1,416 @@
+//! The process that keeps one test: it starts the test's own process, limits its time, takes its output, ends what it leaves
+//! running, looks at what else it left behind, removes that, and tells all about it.
+//!
+//! It has a mount and an IPC namespace of its own where the kernel lets it, so that what a test mounts is that of nobody else.
+//! Orphans among the test's descendants come to it.
+
+use super::body::{self, Task, process_left};
+use super::message::{Body, Left, Limits, Lines, Outcome, Report, Verdict, send};
+use crate::error::SysContext as _;
+use crate::runtime::leaks::{self, Ground, Kind, Sight, Thing};
+use crate::runtime::ledger::Ledger;
+use crate::runtime::session::Session;
+use crate::runtime::{cancel, gc};
+use crate::script::report::full_text;
+use crate::script::scene::Scene;
+use crate::script::shell::Shell;
+use crate::script::suite::{Case, Group};
+use crate::sys::fork;
+use crate::sys::process;
+use crate::sys::process::Exit;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a test has to take back what it made once it was told to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// How much is kept of what a test writes: its beginning and its end.
+const OUTPUT: usize = 64 * 1024;
+/// How long processes may take to die.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// What the keeper is given.
+pub(super) struct Charge<'a> {
+    pub(super) shell: &'a Rc<Shell>,
+    pub(super) scene: &'a Scene<'a>,
+    pub(super) case: &'a Case,
+    pub(super) groups: &'a [Group],
+    pub(super) limits: Limits,
+    pub(super) ground: &'a Ground,
+}
+
+/// Keeps one test in this process, tells its verdict, and ends the process.
+pub(super) fn keep(charge: &Charge<'_>, file: i32, to: &OwnedFd) -> ! {
+    let began = Instant::now();
+    let verdict = match tend(charge, file) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            let message = format!("the test could not be started: {}", full_text(&error));
+            Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
+        }
+    };
+    let around = began.elapsed();
+    send(to, &Verdict { around, ..verdict });
+    fork::leave(0)
+}
+
+/// The process of the test, watched.
+struct Ward {
+    pidfd: OwnedFd,
+    output: OwnedFd,
+    told: OwnedFd,
+}
+
+fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
+    const OP: &str = "test";
+    let session = charge.shell.session();
+    session.renew()?;
+    let mut ground = charge.ground.clone();
+    let folder = leaks::apart(&mut ground, &format!("cshell-test-{}", session.token()));
+    let before = charge.limits.leak_check.then(|| leaks::look(&ground));
+    let (output, output_child) = fork::pipe().context(OP, "cannot make a pipe")?;
+    let (told, told_child) = fork::pipe().context(OP, "cannot make a pipe")?;
+    let pid = match fork::fork().context(OP, "cannot start the process of the test")? {
+        fork::Side::Child => {
+            drop((output, told));
+            let ready = process_of_test(&output_child);
+            drop(output_child);
+            if ready.is_err() {
+                fork::leave(125);
+            }
+            let looks = before.as_ref().map(|before| (&ground, before));
+            let Charge { shell, scene, case, groups, .. } = charge;
+            body::run(&Task { shell, scene, case, groups, looks }, &told_child)
+        }
+        fork::Side::Parent(pid) => pid,
+    };
+    drop((output_child, told_child));
+    let pidfd = process::open(pid).context(OP, "cannot watch the process of the test")?;
+    let ward = Ward { pidfd, output, told };
+    let mut watch = Watch::default();
+    watch.until_the_end(&ward, charge.limits.timeout, file);
+    let mut verdict = watch.verdict(charge.limits.timeout);
+    let told = watch.report.take();
+    end_all(told.as_deref(), &mut verdict);
+    watch.take_output(&ward.output);
+    verdict.output = watch.output.text();
+    if let Some(token) = &watch.token {
+        handed_over(session, token, watch.exit == Some(Exit::Code(0)), &mut verdict);
+    }
+    if let Some(before) = &before {
+        look_after(session, &ground, before, &watch, told.is_some(), &mut verdict);
+    }
+    if let Some(folder) = &folder
+        && let Err(error) = std::fs::remove_dir(folder)
+    {
+        verdict.notes.push(format!("cannot remove {}: {error}", folder.display()));
+    }
+    let may = &charge.case.options.leaves;
+    verdict.left.retain(|left| !may.iter().any(|kind| *kind == left.kind || kind == "all"));
+    if !verdict.left.is_empty() && verdict.outcome == Outcome::Pass {
+        verdict.outcome = Outcome::Leak;
+    }
+    for error in session.close() {
+        verdict.notes.push(full_text(&error));
+    }
+    Ok(verdict)
+}
+
+/// Prepares the process that a test is run in: a group of processes of its own, its output in a pipe, nothing to read.
+fn process_of_test(output: &OwnedFd) -> crate::error::Result<()> {
+    const WHAT: &str = "cannot prepare the process of the test";
+    fork::set_death_signal(libc_signal("TERM")).context("test", WHAT)?;
+    let null = std::fs::File::options().read(true).open("/dev/null");
+    if let Ok(null) = null {
+        fork::replace(null, 0).context("test", WHAT)?;
+    }
+    fork::replace(output, 1).and_then(|()| fork::replace(output, 2)).context("test", WHAT)
+}
+
+fn libc_signal(name: &str) -> i32 {
+    process::signal_number(name).unwrap_or(15)
+}
+
+/// What was heard of a test so far.
+#[derive(Default)]
+struct Watch {
+    lines: Lines,
+    output: Output,
+    token: Option<String>,
+    report: Option<Box<Report>>,
+    /// What it did, in words, and what appeared right after which line.
+    deeds: String,
+    seen: Vec<(String, String)>,
+    exit: Option<Exit>,
+    timed_out: bool,
+    stopped: bool,
+}
+
+impl Watch {
+    /// Waits for the end of the test's process, and ends it when its time is over or the run is stopped.
+    fn until_the_end(&mut self, ward: &Ward, timeout: Duration, file: i32) {
+        let mut deadline = Instant::now() + timeout;
+        let mut asked = false;
+        let parent = process::open(file).ok();
+        let (mut speaks, mut tells) = (true, true);
+        loop {
+            if let Ok(Some(exit)) = process::wait(&ward.pidfd, false) {
+                self.exit = Some(exit);
+                self.hear(&ward.told);
+                return;
+            }
+            let orphaned = parent.as_ref().is_none_or(|parent| process::signal(parent, 0).is_err());
+            let stop = cancel::requested().is_some() || orphaned;
+            if !asked && (stop || Instant::now() >= deadline) {
+                (asked, self.stopped, self.timed_out) = (true, stop, !stop);
+                deadline = Instant::now() + GRACE;
+                // One that has ended is collected above.
+                let _ = process::signal(&ward.pidfd, libc_signal("TERM"));
+            } else if asked && Instant::now() >= deadline {
+                let _ = process::signal(&ward.pidfd, libc_signal("KILL"));
+                deadline = Instant::now() + DEATH;
+            }
+            let mut fds = vec![PollFd::new(ward.pidfd.as_fd(), PollFlags::POLLIN)];
+            fds.extend(speaks.then(|| PollFd::new(ward.output.as_fd(), PollFlags::POLLIN)));
+            fds.extend(tells.then(|| PollFd::new(ward.told.as_fd(), PollFlags::POLLIN)));
+            if !asked {
+                fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+                fds.extend(parent.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            }
+            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            // What came, or nothing: everything is looked at.
+            let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            let ready = |fd: &OwnedFd| {
+                let mut one = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+                poll(&mut one, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+            };
+            if speaks && ready(&ward.output) {
+                speaks = self.output.fill(&ward.output);
+            }
+            if tells && ready(&ward.told) {
+                tells = self.lines.fill(&ward.told);
+                self.sort();
+            }
+        }
+    }
+
+    /// What is in the pipe of a process that has ended.
+    fn hear(&mut self, told: &OwnedFd) {
+        nonblocking(told);
+        let mut before = usize::MAX;
+        while self.lines.fill(told) && before != self.lines.len() {
+            before = self.lines.len();
+        }
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        while let Some(message) = self.lines.next::<Body>() {
+            match message {
+                Body::Token(token) => self.token = Some(token),
+                Body::Deed(deed) => {
+                    self.deeds.push_str(&deed);
+                    self.deeds.push('\n');
+                }
+                Body::Seen(id, at) => self.seen.push((id, at)),
+                Body::Done(report) => self.report = Some(report),
+            }
+        }
+    }
+
+    fn take_output(&mut self, output: &OwnedFd) {
+        nonblocking(output);
+        while self.output.fill_some(output) {}
+    }
+
+    fn verdict(&self, timeout: Duration) -> Verdict {
+        let told = self.report.as_deref();
+        let text = told.map(|told| told.text.clone()).unwrap_or_default();
+        let mut verdict = Verdict {
+            text,
+            notes: told.map(|told| told.notes.clone()).unwrap_or_default(),
+            took: told.map(|told| told.took).unwrap_or_default(),
+            message: told.map(|told| told.message.clone()).unwrap_or_default(),
+            ..Verdict::default()
+        };
+        match (self.stopped, self.timed_out, told) {
+            (true, _, _) => verdict.outcome = Outcome::Stopped,
+            (_, true, _) => {
+                verdict.outcome = Outcome::Timeout;
+                verdict.took = timeout;
+                verdict.message = format!("it took longer than {}", super::units::duration(timeout));
+                if told.is_none() {
+                    verdict.text = format!(
+                        "error: {} and did not end when it was told to: it was killed\n",
+                        verdict.message
+                    );
+                }
+            }
+            (_, _, Some(told)) => verdict.outcome = told.outcome,
+            (_, _, None) => {
+                verdict.message = match self.exit {
+                    Some(Exit::Signal(signal)) => {
+                        format!("its process was ended by {}", process::signal_name(signal))
+                    }
+                    Some(Exit::Code(code)) => {
+                        format!("its process ended with the code {code} and told nothing")
+                    }
+                    None => "its process was lost".to_owned(),
+                };
+                verdict.text = format!("error: {}\n", verdict.message);
+            }
+        }
+        verdict
+    }
+}
+
+fn nonblocking(fd: &OwnedFd) {
+    // A pipe of our own: the kernel does not refuse.
+    let _ = rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK);
+}
+
+/// The beginning and the end of what a test wrote.
+#[derive(Default)]
+struct Output {
+    head: Vec<u8>,
+    tail: std::collections::VecDeque<u8>,
+    dropped: u64,
+}
+
+impl Output {
+    fn fill(&mut self, from: &OwnedFd) -> bool {
+        let mut chunk = [0; 16384];
+        match rustix::io::read(from, &mut chunk) {
+            Ok(0) => false,
+            Ok(len) => {
+                self.take(&chunk[..len]);
+                true
+            }
+            Err(error) => error == rustix::io::Errno::INTR || error == rustix::io::Errno::AGAIN,
+        }
+    }
+
+    /// As `fill`; `false` when nothing is there.
+    fn fill_some(&mut self, from: &OwnedFd) -> bool {
+        let mut chunk = [0; 16384];
+        let read = rustix::io::read(from, &mut chunk);
+        read.is_ok_and(|len| {
+            self.take(&chunk[..len]);
+            len > 0
+        })
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let (head, tail) = bytes.split_at(bytes.len().min(OUTPUT - self.head.len()));
+        self.head.extend(head);
+        self.tail.extend(tail);
+        let over = self.tail.len().saturating_sub(OUTPUT);
+        self.tail.drain(..over);
+        self.dropped += over as u64;
+    }
+
+    fn text(&mut self) -> String {
+        let mut text = String::from_utf8_lossy(&self.head).into_owned();
+        if self.dropped > 0 {
+            text.push_str(&format!("\n… {} bytes left out …\n", self.dropped));
+        }
+        text.push_str(&String::from_utf8_lossy(self.tail.make_contiguous()));
+        text
+    }
+}
+
+/// Ends every process that the test left, and says so. Those that it told of itself are known already.
+fn end_all(told: Option<&Report>, verdict: &mut Verdict) {
+    verdict.left.extend(told.into_iter().flat_map(|told| told.left.iter().cloned()));
+    let deadline = Instant::now() + DEATH;
+    loop {
+        let found: Vec<i32> = process::children();
+        if found.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        for pid in found {
+            if process::is_running(pid) && !process::is_being_killed(pid) {
+                let left = process_left(pid, None);
+                let known = verdict.left.iter().any(|known| known.text == left.text);
+                // Of a test that was ended by force nothing is to be expected but that.
+                if !known && !matches!(verdict.outcome, Outcome::Timeout | Outcome::Stopped) {
+                    verdict.left.push(left);
+                }
+            }
+            let Ok(pidfd) = process::open(pid) else { continue };
+            let _ = process::signal(&pidfd, libc_signal("KILL"));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], left);
+            let _ = process::wait(&pidfd, false);
+        }
+    }
+}
+
+/// What the session of the test handed over with `keep()`, or could not take back, is taken back now.
+fn handed_over(session: &Session, token: &str, ended_well: bool, verdict: &mut Verdict) {
+    let home = session.dirs().run.join(format!("session-{token}"));
+    if !home.exists() {
+        return;
+    }
+    let entries = Ledger::load(&home.join("ledger")).unwrap_or_default();
+    let outcome = gc::reclaim_one(&home);
+    for entry in entries {
+        let failed = match &outcome {
+            Ok(found) => found.errors.iter().find(|(n, _)| *n == entry.n).map(|(_, error)| full_text(error)),
+            Err(error) => Some(full_text(error)),
+        };
+        // Of a process that was killed, its session's things are no fault of the script.
+        if !ended_well && failed.is_none() {
+            continue;
+        }
+        let text = format!("{}: {}", entry.op, entry.text);
+        verdict.left.push(Left { kind: Kind::Kept.name().into(), text, at: entry.at, remains: failed });
+    }
+}
+
+/// Looks at what is there that was not, tells whose it is, and removes what is the test's.
+fn look_after(
+    session: &Session,
+    ground: &Ground,
+    before: &Sight,
+    heard: &Watch,
+    ended_well: bool,
+    verdict: &mut Verdict,
+) {
+    let now = leaks::look(ground);
+    let new = now.since(before);
+    if new.is_empty() {
+        return;
+    }
+    let speaks_of = |thing: &Thing| thing.words.iter().any(|word| mentions(&heard.deeds, word));
+    let foreign = gc::tokens(session.dirs());
+    let mut found = Vec::new();
+    for (id, thing) in new {
+        let at = heard.seen.iter().find(|(seen, _)| *seen == id).map(|(_, at)| at.clone());
+        // A test that was killed in the middle of a call could not see what came of it.
+        let is_its = thing.own || (speaks_of(thing) && (at.is_some() || !ended_well));
+        if !is_its || thing.words.iter().any(|word| foreign.iter().any(|token| word.contains(token.as_str())))
+        {
+            continue;
+        }
+        found.push((thing, at));
+    }
+    found.sort_by_key(|(thing, _)| leaks::rank(thing));
+    for (thing, at) in found {
+        let remains = leaks::remove(session, thing).err().map(|error| full_text(&error));
+        verdict.left.push(Left { kind: thing.kind.name().into(), text: thing.text.clone(), at, remains });
+    }
+}
+
+/// Whether a text has this word, not as a part of a longer one.
+fn mentions(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    word.len() >= 2
+        && text.match_indices(word).any(|(at, _)| {
+            let before = text[..at].chars().next_back().is_some_and(is_part);
+            let after = text[at + word.len()..].chars().next().is_some_and(is_part);
+            !before && !after
+        })
+}

@@ -1,0 +1,187 @@
+//! What the processes of a run tell each other: a line of JSON each, over pipes and sockets.
+
+use crate::script::suite::CaseOptions;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::time::Duration;
+
+/// What the runner wants of the process of a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Run a test, by its number in the file.
+    Run { ticket: usize, test: usize, limits: Limits },
+    /// Take back what the file made, and end. Whether a test of each group was run is known there.
+    Finish,
+}
+
+/// What a test may take.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    pub(super) leak_check: bool,
+}
+
+/// What the process of a file tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Told {
+    /// What it declares, once its top has run.
+    Collected(Vec<Test>),
+    /// It cannot be run: what is wrong, and what it wrote.
+    Broken { message: String, text: String, output: String },
+    /// It skips itself.
+    Skipped { reason: String },
+    /// How a test came out.
+    Result { ticket: usize, verdict: Box<Verdict> },
+    /// It has taken everything back. What went wrong with that.
+    Closed { problems: Vec<String> },
+}
+
+/// A test, as the runner knows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Test {
+    pub(super) name: String,
+    pub(super) source: String,
+    pub(super) line: usize,
+    pub(super) todo: bool,
+    /// Whether there is something to run.
+    pub(super) has_body: bool,
+    pub(super) options: CaseOptions,
+}
+
+/// How a test came out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    /// As it should.
+    Pass,
+    /// It threw, or ended in another way than by itself.
+    #[default]
+    Fail,
+    /// It passed and left something behind.
+    Leak,
+    /// It was not run, or ended itself.
+    Skip,
+    /// It took longer than it may.
+    Timeout,
+    /// It is yet to be made to pass.
+    Todo,
+    /// The run was stopped.
+    Stopped,
+}
+
+/// Something that a test left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Left {
+    pub(super) kind: String,
+    pub(super) text: String,
+    /// The line that made it.
+    pub(super) at: Option<String>,
+    /// Why it is still there, if it is.
+    pub(super) remains: Option<String>,
+}
+
+/// All about how a test came out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    /// What was wrong, as one line; the reason of a skip.
+    pub(super) message: String,
+    /// What was wrong, as people read it.
+    pub(super) text: String,
+    /// What it wrote.
+    pub(super) output: String,
+    pub(super) left: Vec<Left>,
+    pub(super) notes: Vec<String>,
+    /// How long its own work took, and all around it.
+    pub(super) took: Duration,
+    pub(super) around: Duration,
+}
+
+/// What the process of a test tells the one that keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Body {
+    /// Its session's token, before anything else.
+    Token(String),
+    /// It calls something, with these arguments: the names of things are in them.
+    Deed(String),
+    /// What appeared right after the call in a line, by identity.
+    Seen(String, String),
+    /// How it came out.
+    Done(Box<Report>),
+}
+
+/// What a test says of itself at its end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) outcome: Outcome,
+    pub(super) message: String,
+    pub(super) text: String,
+    pub(super) notes: Vec<String>,
+    pub(super) took: Duration,
+    /// The processes that it left running, and the descriptors.
+    pub(super) left: Vec<Left>,
+}
+
+/// Writes a message. Nobody is left to be told when this fails.
+pub(super) fn send(to: impl std::os::fd::AsFd, message: &impl Serialize) {
+    let Ok(mut line) = serde_json::to_vec(message) else { return };
+    line.push(b'\n');
+    let fd = to.as_fd();
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        match rustix::io::write(fd, rest) {
+            Ok(len) => rest = &rest[len..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => wait_writable(fd),
+            Err(_) => return,
+        }
+    }
+}
+
+fn wait_writable(fd: std::os::fd::BorrowedFd<'_>) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    // Whatever it answers, writing is tried again.
+    let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::NONE);
+}
+
+/// Lines that come in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// Reads what is there, without waiting. `false` at the end of the input.
+    pub(super) fn fill(&mut self, from: impl std::os::fd::AsFd) -> bool {
+        let mut chunk = [0; 16384];
+        match rustix::io::read(&from, &mut chunk) {
+            Ok(0) => false,
+            Ok(len) => {
+                self.buffer.extend(&chunk[..len]);
+                true
+            }
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// How much is there.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next whole message. What is none is passed over.
+    pub(super) fn next<T: for<'a> Deserialize<'a>>(&mut self) -> Option<T> {
+        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            if let Ok(message) = serde_json::from_slice(&line) {
+                return Some(message);
+            }
+        }
+        None
+    }
+}
+
+/// Writes to a stream of this program that may be closed.
+pub(super) fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,220 @@
+//! For people: a line for each test, all about those that failed, and a live line at a terminal.
+
+use super::super::message::{Left, Outcome, Verdict, say};
+use super::super::runner::Summary;
+use super::super::units::duration;
+use super::Record;
+use std::io::IsTerminal;
+use std::time::Instant;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// From how long on a running test is shown with its time.
+const LONG: u64 = 2;
+
+/// How many lines are shown of what a failed test wrote: the last ones. JSON and JUnit have more.
+const LINES: usize = 60;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Human {
+    live: bool,
+    coloured: bool,
+    shown: bool,
+}
+
+impl Human {
+    pub(super) fn new() -> Self {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let terminal = std::io::stdout().is_terminal();
+        let able = set("TERM").is_none_or(|term| term != "dumb");
+        Self { live: terminal && able, coloured: terminal && able && set("NO_COLOR").is_none(), shown: false }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn word(&self, record: &Record) -> String {
+        let code = match record.verdict.outcome {
+            Outcome::Pass if record.slow => "33",
+            Outcome::Pass => "32",
+            Outcome::Skip | Outcome::Todo if !record.no_skip => "36",
+            Outcome::Stopped => "33",
+            _ => "1;31",
+        };
+        self.paint(code, &format!("{:<7}", record.word()))
+    }
+
+    /// Takes the live line away.
+    fn clear(&mut self) {
+        if self.shown {
+            say("\r\x1b[K");
+            self.shown = false;
+        }
+    }
+
+    pub(super) fn progress<'a>(
+        &mut self,
+        done: usize,
+        planned: usize,
+        tests: impl Iterator<Item = (&'a str, Instant)>,
+    ) {
+        if !self.live {
+            return;
+        }
+        let names: Vec<String> = tests
+            .map(|(name, began)| match began.elapsed().as_secs() {
+                seconds @ LONG.. => format!("{name} ({seconds} s)"),
+                _ => name.to_owned(),
+            })
+            .collect();
+        let columns = columns();
+        let line = cut(&format!("[{done}/{planned}] {}", names.join(", ")), columns.saturating_sub(1));
+        say(&format!("\r\x1b[K{line}"));
+        self.shown = true;
+    }
+
+    pub(super) fn retried(&mut self, name: &str, attempt: u32, verdict: &Verdict) {
+        self.clear();
+        say(&format!("{} {name}: try {attempt}: {}\n", self.paint("33", "RETRY  "), verdict.message));
+    }
+
+    pub(super) fn finished(&mut self, record: &Record) {
+        self.clear();
+        let verdict = &record.verdict;
+        let mut line = format!("{} {}", self.word(record), record.full_name());
+        match verdict.outcome {
+            Outcome::Skip | Outcome::Todo => line.push_str(&format!(" ({})", verdict.message)),
+            _ if record.name.is_empty() => {}
+            _ => line.push_str(&format!("  {}", self.paint("2", &duration(verdict.took)))),
+        }
+        if record.attempt > 1 {
+            line.push_str(&format!(", at try {}", record.attempt));
+        }
+        line.push('\n');
+        say(&line);
+        if record.is_failure() && !matches!(verdict.outcome, Outcome::Skip | Outcome::Todo) {
+            say(&detail(record));
+        }
+        if verdict.outcome == Outcome::Pass {
+            say(&indented(&verdict.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>()));
+        }
+    }
+
+    pub(super) fn finish(&mut self, summary: &Summary, records: &[Record], seed: u64) {
+        self.clear();
+        if summary.listed {
+            return;
+        }
+        let failures: Vec<&Record> = records.iter().filter(|record| record.is_failure()).collect();
+        if failures.len() > 1 || (!failures.is_empty() && records.len() > 20) {
+            say("\nfailures:\n");
+            for record in failures {
+                say(&format!("  {} {}\n", self.word(record), record.full_name()));
+            }
+        }
+        for file in &summary.empty {
+            say(&format!("note: {file} declares no tests: name a function test_…, or call test::check\n"));
+        }
+        say(&format!("\n{}\n", self.counts(summary, seed)));
+    }
+
+    fn counts(&self, summary: &Summary, seed: u64) -> String {
+        let mut parts = Vec::new();
+        let mut count = |number: usize, what: &str, code: &str| {
+            if number > 0 {
+                parts.push(self.paint(code, &format!("{number} {what}")));
+            }
+        };
+        count(summary.passed, "passed", "32");
+        count(summary.failed, "failed", "1;31");
+        count(summary.leaked, "leaked", "1;31");
+        count(summary.timed_out, "timed out", "1;31");
+        count(
+            summary.broken,
+            if summary.broken == 1 { "file could not be run" } else { "files could not be run" },
+            "1;31",
+        );
+        count(
+            summary.problems,
+            if summary.problems == 1 {
+                "problem at the end of a file"
+            } else {
+                "problems at the end of files"
+            },
+            "1;31",
+        );
+        count(summary.skipped, "skipped", "36");
+        count(summary.todo, "to do", "36");
+        count(summary.stopped, "stopped", "33");
+        count(summary.slow, "slow", "33");
+        count(summary.flaky, "passed only when tried again", "33");
+        let text = match (parts.is_empty(), summary.known) {
+            (false, _) => parts.join(", "),
+            (true, 0) => "there is no test".to_owned(),
+            (true, known) => format!("none of {known} tests is chosen"),
+        };
+        let ran = summary.passed + summary.failed + summary.leaked + summary.timed_out;
+        let each = summary.around.saturating_sub(summary.inside).as_secs_f64() * 1000.0 / ran.max(1) as f64;
+        let overhead = if ran > 0 { format!("; {each:.1} ms around each test") } else { String::new() };
+        format!("{text} in {} (seed {seed}{overhead})", duration(summary.took))
+    }
+}
+
+/// All about a failure.
+fn detail(record: &Record) -> String {
+    let verdict = &record.verdict;
+    let mut text = verdict.text.clone();
+    if verdict.outcome == Outcome::Timeout && !verdict.message.is_empty() {
+        text = format!("{}\n{text}", verdict.message);
+    }
+    text.push_str(&verdict.left.iter().map(left).collect::<String>());
+    text.push_str(&verdict.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>());
+    if !verdict.output.is_empty() {
+        let lines: Vec<&str> = verdict.output.lines().collect();
+        let left_out = lines.len().saturating_sub(LINES);
+        text.push_str(&match left_out {
+            0 => "output:\n".to_owned(),
+            count => format!("output, without the first {count} lines:\n"),
+        });
+        text.push_str(&lines[left_out..].iter().map(|line| format!("  {line}\n")).collect::<String>());
+    }
+    indented(&text)
+}
+
+/// One thing that was left behind, as a line.
+pub(super) fn left(left: &Left) -> String {
+    let at = left.at.as_ref().map(|at| format!(", made at {at}")).unwrap_or_default();
+    let what = match &left.remains {
+        None => "removed".to_owned(),
+        Some(why) => format!("STILL THERE: {why}"),
+    };
+    format!("left behind: {} {}{at}; {what}\n", left.kind, left.text)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect()
+}
+
+/// How wide the terminal is.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+}
+
+/// The beginning of a text that fits.
+fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used < columns
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}

@@ -1,0 +1,596 @@
+//! Decides what runs when: so many tests at once as there are places, those of a group one after the other, those that run alone at
+//! the end, each in a process of the file that declares it.
+
+use super::message::{Limits, Lines, Order, Outcome, Test, Told as Heard, Verdict, send};
+use super::report::{Record, Told};
+use super::select::{self, Job, full_name};
+use super::{EXIT_FAILED, EXIT_NONE, EXIT_OK, Plan, file};
+use crate::error::{Result, SysContext};
+use crate::runtime::cancel;
+use crate::script::suite::CaseOptions;
+use crate::sys::fork;
+use crate::sys::process;
+use crate::sys::process::Exit;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const OP: &str = "test";
+/// How much longer than its tests may take a file may be silent: what is called before all of them runs in its own process.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long a file has to take back what it made.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// How the whole run came out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Summary {
+    pub(super) passed: usize,
+    pub(super) slow: usize,
+    pub(super) flaky: usize,
+    pub(super) failed: usize,
+    pub(super) leaked: usize,
+    pub(super) timed_out: usize,
+    pub(super) skipped: usize,
+    pub(super) todo: usize,
+    pub(super) stopped: usize,
+    /// Files that could not be run, and those without tests.
+    pub(super) broken: usize,
+    pub(super) empty: Vec<String>,
+    /// What went wrong at the end of files.
+    pub(super) problems: usize,
+    /// How many tests there are, chosen or not.
+    pub(super) known: usize,
+    pub(super) chosen: usize,
+    pub(super) listed: bool,
+    pub(super) took: Duration,
+    /// The time of all tests themselves, and of all that is around them.
+    pub(super) inside: Duration,
+    pub(super) around: Duration,
+    pub(super) signal: Option<i32>,
+}
+
+impl Summary {
+    pub(super) fn failures(&self) -> usize {
+        self.failed + self.leaked + self.timed_out + self.broken + self.problems
+    }
+
+    pub(super) fn exit_code(&self, plan: &Plan) -> u8 {
+        if self.failures() > 0 || (plan.no_skip && self.skipped + self.todo > 0) {
+            EXIT_FAILED
+        } else if self.listed && self.chosen > 0 || self.passed > 0 {
+            EXIT_OK
+        } else {
+            EXIT_NONE
+        }
+    }
+
+    fn count(&mut self, record: &Record) {
+        let verdict = &record.verdict;
+        self.inside += verdict.took;
+        self.around += verdict.around;
+        match verdict.outcome {
+            Outcome::Pass => {
+                self.passed += 1;
+                self.slow += usize::from(record.slow);
+                self.flaky += usize::from(record.attempt > 1);
+            }
+            Outcome::Fail => self.failed += 1,
+            Outcome::Leak => self.leaked += 1,
+            Outcome::Timeout => self.timed_out += 1,
+            Outcome::Skip => self.skipped += 1,
+            Outcome::Todo => self.todo += 1,
+            Outcome::Stopped => self.stopped += 1,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Not begun.
+    Waiting,
+    /// It runs from its top.
+    Collecting,
+    /// Its tests can be run.
+    Ready,
+    /// It was told to end.
+    Closing,
+    /// It has ended.
+    Gone,
+}
+
+/// A test file and its process.
+struct File {
+    path: PathBuf,
+    name: String,
+    state: State,
+    process: Option<Process>,
+    tests: Vec<Test>,
+    /// Whether the tests are known.
+    collected: bool,
+    deadline: Option<Instant>,
+    told_to_end: bool,
+    /// Whether it could not be run from its top.
+    is_broken: bool,
+}
+
+struct Process {
+    pid: i32,
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    lines: Lines,
+}
+
+/// A test that runs.
+struct Flight {
+    ticket: usize,
+    job: Job,
+    options: CaseOptions,
+    began: Instant,
+    deadline: Instant,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    files: Vec<File>,
+    flights: Vec<Flight>,
+    queue: VecDeque<Job>,
+    tickets: usize,
+    summary: Summary,
+    told: &'a mut Told,
+    stopping: bool,
+}
+
+/// Runs all files.
+pub(super) fn run(plan: &Plan, files: &[PathBuf], told: &mut Told) -> Result<Summary> {
+    let began = Instant::now();
+    cancel::install()?;
+    process::set_subreaper(true).context(OP, "cannot take orphans in")?;
+    let file = |path: &PathBuf| File {
+        path: path.clone(),
+        name: path.display().to_string(),
+        state: State::Waiting,
+        process: None,
+        tests: Vec::new(),
+        collected: false,
+        deadline: None,
+        told_to_end: false,
+        is_broken: false,
+    };
+    let mut run = Run {
+        plan,
+        files: files.iter().map(file).collect(),
+        flights: Vec::new(),
+        queue: VecDeque::new(),
+        tickets: 0,
+        summary: Summary::default(),
+        told,
+        stopping: false,
+    };
+    run.collect()?;
+    run.choose();
+    if plan.list {
+        run.list();
+    } else {
+        run.perform()?;
+    }
+    run.close()?;
+    run.summary.took = began.elapsed();
+    run.summary.signal = cancel::requested();
+    Ok(run.summary)
+}
+
+impl Run<'_> {
+    /// Runs every file from its top.
+    fn collect(&mut self) -> Result<()> {
+        loop {
+            self.obey_signal();
+            let busy = self.files.iter().filter(|file| file.state == State::Collecting).count();
+            let free = if self.stopping { 0 } else { self.plan.jobs.saturating_sub(busy) };
+            let waiting = self.files.iter().enumerate().filter(|(_, file)| file.state == State::Waiting);
+            let next: Vec<usize> = waiting.map(|(index, _)| index).take(free).collect();
+            for index in next {
+                self.begin(index)?;
+            }
+            if !self.files.iter().any(|file| file.state == State::Collecting) {
+                return Ok(());
+            }
+            self.turn();
+        }
+    }
+
+    /// Makes the process of a file.
+    fn begin(&mut self, index: usize) -> Result<()> {
+        let (own, theirs) = fork::pair().context(OP, "cannot make a pair of sockets")?;
+        let plan = self.plan;
+        let path = self.files[index].path.clone();
+        match fork::fork().context(OP, "cannot start the process of a file")? {
+            fork::Side::Child => {
+                drop(own);
+                for file in &mut self.files {
+                    file.process = None;
+                }
+                file::run(&path, plan, &theirs)
+            }
+            fork::Side::Parent(pid) => {
+                let pidfd = process::open(pid).context(OP, "cannot watch the process of a file")?;
+                let file = &mut self.files[index];
+                file.process = Some(Process { pid, pidfd, control: own, lines: Lines::default() });
+                file.state = State::Collecting;
+                file.told_to_end = false;
+                file.deadline = Some(Instant::now() + plan.timeout);
+                Ok(())
+            }
+        }
+    }
+
+    /// Chooses the tests that are run.
+    fn choose(&mut self) {
+        let known: Vec<(String, Vec<Test>)> =
+            self.files.iter().map(|file| (file.name.clone(), file.tests.clone())).collect();
+        self.summary.known = known.iter().map(|(_, tests)| tests.len()).sum();
+        let empty = self.files.iter().filter(|file| file.collected && file.tests.is_empty());
+        self.summary.empty = empty.map(|file| file.name.clone()).collect();
+        let mut jobs = select::select(self.plan, &known);
+        self.summary.chosen = jobs.len();
+        // Those that run alone come last, so that nothing waits for them.
+        jobs.sort_by_key(|job| self.files[job.file].tests[job.test].options.exclusive.as_deref() == Some(""));
+        self.queue = jobs.into();
+        self.told.planned(self.queue.len());
+    }
+
+    fn list(&mut self) {
+        self.summary.listed = true;
+        let jobs = std::mem::take(&mut self.queue);
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for job in jobs.iter().filter(|job| job.turn == 1) {
+            let file = &self.files[job.file];
+            let test = &file.tests[job.test];
+            lines.push((full_name(&file.name, test), format!("{}:{}", test.source, test.line)));
+        }
+        self.told.listed(&lines);
+    }
+
+    fn perform(&mut self) -> Result<()> {
+        loop {
+            self.obey_signal();
+            self.start_what_fits()?;
+            if self.flights.is_empty() && (self.queue.is_empty() || self.stopping) {
+                return Ok(());
+            }
+            self.told.running(self.flights.iter().map(|flight| {
+                let file = &self.files[flight.job.file];
+                (file.tests[flight.job.test].name.as_str(), flight.began)
+            }));
+            self.turn();
+        }
+    }
+
+    /// Begins every test that has a place, in order.
+    fn start_what_fits(&mut self) -> Result<()> {
+        let mut later = VecDeque::new();
+        while let Some(job) = self.queue.pop_front() {
+            if self.stopping {
+                break;
+            }
+            let file = &self.files[job.file];
+            let test = &file.tests[job.test];
+            if let Some(verdict) = without_running(test) {
+                self.conclude(job, verdict);
+                continue;
+            }
+            if file.state == State::Gone {
+                if file.is_broken {
+                    let message = "its file could not be run again after its process was ended";
+                    self.conclude(job, failed(message.to_owned()));
+                    continue;
+                }
+                self.begin(job.file)?;
+                later.push_back(job);
+                continue;
+            }
+            if file.state != State::Ready || !self.fits(&job, &test.options) {
+                later.push_back(job);
+                continue;
+            }
+            self.launch(job);
+        }
+        self.queue.append(&mut later);
+        Ok(())
+    }
+
+    fn fits(&self, job: &Job, options: &CaseOptions) -> bool {
+        let alone = |job: &Job, options: &CaseOptions| job.alone || options.exclusive.as_deref() == Some("");
+        let is_taken = self.flights.iter().any(|flight| alone(&flight.job, &flight.options));
+        if is_taken || (alone(job, options) && !self.flights.is_empty()) {
+            return false;
+        }
+        let same =
+            |flight: &Flight| options.exclusive.is_some() && flight.options.exclusive == options.exclusive;
+        let weight = |options: &CaseOptions| (options.weight.unwrap_or(1) as usize).min(self.plan.jobs);
+        let used: usize = self.flights.iter().map(|flight| weight(&flight.options)).sum();
+        !self.flights.iter().any(same) && used + weight(options) <= self.plan.jobs
+    }
+
+    fn launch(&mut self, job: Job) {
+        let file = &self.files[job.file];
+        let options = file.tests[job.test].options.clone();
+        self.tickets += 1;
+        let timeout = options.timeout.unwrap_or(self.plan.timeout);
+        let limits = Limits { timeout, leak_check: self.plan.leak_check };
+        if let Some(process) = &file.process {
+            send(&process.control, &Order::Run { ticket: self.tickets, test: job.test, limits });
+        }
+        let began = Instant::now();
+        self.flights.push(Flight {
+            ticket: self.tickets,
+            job,
+            options,
+            began,
+            deadline: began + timeout + SILENCE,
+        });
+    }
+
+    /// Waits for one of the processes to say something, and hears it.
+    fn turn(&mut self) {
+        let flights = self.flights.iter().map(|flight| flight.deadline);
+        let deadline = self.files.iter().filter_map(|file| file.deadline).chain(flights).min();
+        let now = Instant::now();
+        let pause =
+            deadline.map_or(Duration::from_secs(1), |deadline| deadline.saturating_duration_since(now));
+        let pause = pause.min(self.told.pace()) + Duration::from_millis(1);
+        let mut fds: Vec<PollFd<'_>> = Vec::new();
+        for process in self.files.iter().filter_map(|file| file.process.as_ref()) {
+            fds.push(PollFd::new(process.control.as_fd(), PollFlags::POLLIN));
+        }
+        if !self.stopping {
+            fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        }
+        // What came, or nothing: everything is looked at.
+        let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX));
+        for index in 0..self.files.len() {
+            self.hear(index);
+        }
+        self.end_the_late();
+    }
+
+    fn hear(&mut self, index: usize) {
+        let Some(process) = &mut self.files[index].process else { return };
+        let mut one = [PollFd::new(process.control.as_fd(), PollFlags::POLLIN)];
+        if !poll(&mut one, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+            return;
+        }
+        let is_open = process.lines.fill(&process.control);
+        let mut heard = Vec::new();
+        while let Some(message) = process.lines.next::<Heard>() {
+            heard.push(message);
+        }
+        for message in heard {
+            self.take(index, message);
+        }
+        if !is_open {
+            self.lost(index);
+        }
+    }
+
+    fn take(&mut self, index: usize, message: Heard) {
+        let file = &mut self.files[index];
+        match message {
+            Heard::Collected(tests) => {
+                file.state = State::Ready;
+                file.deadline = None;
+                if !file.collected {
+                    (file.tests, file.collected) = (tests, true);
+                }
+            }
+            Heard::Skipped { reason } => {
+                file.state = State::Closing;
+                let verdict = Verdict { outcome: Outcome::Skip, message: reason, ..Verdict::default() };
+                let name = file.name.clone();
+                self.record(Record::of_file(name, verdict), Duration::MAX);
+            }
+            Heard::Broken { message, text, output } => {
+                file.state = State::Closing;
+                file.is_broken = true;
+                self.summary.broken += 1;
+                let name = file.name.clone();
+                let verdict = Verdict { message, text, output, ..Verdict::default() };
+                self.told.finished(&Record::of_file(name, verdict));
+            }
+            Heard::Result { ticket, verdict } => {
+                let Some(at) = self.flights.iter().position(|flight| flight.ticket == ticket) else { return };
+                let flight = self.flights.remove(at);
+                self.conclude(flight.job, *verdict);
+            }
+            Heard::Closed { problems } => {
+                file.state = State::Closing;
+                for problem in problems {
+                    self.summary.problems += 1;
+                    let name = self.files[index].name.clone();
+                    let text = format!("error: {problem}\n");
+                    let verdict = Verdict { message: problem, text, ..Verdict::default() };
+                    self.told.finished(&Record::of_file(name, verdict));
+                }
+            }
+        }
+    }
+
+    /// The process of a file has ended.
+    fn lost(&mut self, index: usize) {
+        let file = &mut self.files[index];
+        let Some(process) = file.process.take() else { return };
+        let exit = process::wait(&process.pidfd, true).ok().flatten();
+        let how = match exit {
+            Some(Exit::Signal(signal)) => format!("by {}", process::signal_name(signal)),
+            Some(Exit::Code(code)) => format!("with the code {code}"),
+            None => "without a trace".to_owned(),
+        };
+        let (was, late) = (std::mem::replace(&mut file.state, State::Gone), file.told_to_end);
+        file.deadline = None;
+        let message = match late {
+            true => format!(
+                "it was still silent after {}: it was ended",
+                super::units::duration(self.plan.timeout)
+            ),
+            false => format!("the process of the file was ended {how}"),
+        };
+        if was == State::Collecting && !self.stopping {
+            file.is_broken = true;
+            self.summary.broken += 1;
+            let name = self.files[index].name.clone();
+            self.told.finished(&Record::of_file(name, failed(message.clone())));
+        }
+        let mut lost = Vec::new();
+        self.flights.retain(|flight| {
+            let is_lost = flight.job.file == index;
+            if is_lost {
+                lost.push(flight.job);
+            }
+            !is_lost
+        });
+        // One of several has done it: each runs alone, so that it is known which.
+        let alone = lost.len() == 1 || self.stopping;
+        for job in lost {
+            match alone {
+                true => self.conclude(job, failed(message.clone())),
+                false => self.queue.push_front(Job { alone: true, ..job }),
+            }
+        }
+        // What it leaves comes to this process.
+        self.end_orphans();
+    }
+
+    /// Ends what has come here because the process that had made it was ended. They were told so themselves; those that do not
+    /// end are killed.
+    fn end_orphans(&self) {
+        let known: Vec<i32> =
+            self.files.iter().filter_map(|file| file.process.as_ref()).map(|process| process.pid).collect();
+        for pid in process::children().into_iter().filter(|pid| !known.contains(pid)) {
+            let Ok(pidfd) = process::open(pid) else { continue };
+            let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut one, 10_000u16).is_ok_and(|count| count == 0) {
+                let _ = process::signal(&pidfd, process::signal_number("KILL").unwrap_or(9));
+                let _ = poll(&mut one, 1000u16);
+            }
+            let _ = process::wait(&pidfd, false);
+        }
+    }
+
+    /// Ends files that are silent for too long.
+    fn end_the_late(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.files.len() {
+            let flights = self.flights.iter().filter(|flight| flight.job.file == index);
+            let late =
+                flights.map(|flight| flight.deadline).chain(self.files[index].deadline).any(|at| at <= now);
+            if !late {
+                continue;
+            }
+            let file = &mut self.files[index];
+            let Some(process) = &file.process else { continue };
+            let signal = if file.told_to_end { "KILL" } else { "TERM" };
+            let _ = process::signal(&process.pidfd, process::signal_number(signal).unwrap_or(9));
+            file.told_to_end = true;
+            file.deadline = Some(now + Duration::from_secs(10));
+            for flight in self.flights.iter_mut().filter(|flight| flight.job.file == index) {
+                flight.deadline = now + Duration::from_secs(10);
+            }
+        }
+    }
+
+    /// A signal asks the run to stop: no test is begun any more, and those that run are ended.
+    fn obey_signal(&mut self) {
+        if cancel::requested().is_none() || self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.queue.clear();
+        for file in &mut self.files {
+            if let Some(process) = &file.process {
+                let _ = process::signal(&process.pidfd, process::signal_number("TERM").unwrap_or(15));
+                file.deadline = Some(Instant::now() + CLOSING);
+                file.told_to_end = true;
+            } else {
+                file.state = State::Gone;
+            }
+        }
+        for flight in &mut self.flights {
+            flight.deadline = Instant::now() + CLOSING;
+        }
+    }
+
+    /// Has every file take back what it made.
+    fn close(&mut self) -> Result<()> {
+        for file in &mut self.files {
+            if let Some(process) = &file.process {
+                send(&process.control, &Order::Finish);
+                file.deadline = Some(Instant::now() + CLOSING);
+            }
+        }
+        while self.files.iter().any(|file| file.process.is_some()) {
+            self.obey_signal();
+            self.turn();
+        }
+        Ok(())
+    }
+
+    /// What a try of a test means: another one, or its result.
+    fn conclude(&mut self, job: Job, mut verdict: Verdict) {
+        let file = &self.files[job.file];
+        let test = &file.tests[job.test];
+        if test.todo {
+            match verdict.outcome {
+                Outcome::Pass => {
+                    verdict = failed("it passes: it is time to declare it with `test::check`".to_owned());
+                }
+                Outcome::Fail | Outcome::Leak | Outcome::Timeout => verdict.outcome = Outcome::Todo,
+                _ => {}
+            }
+        }
+        let is_failure = matches!(verdict.outcome, Outcome::Fail | Outcome::Leak | Outcome::Timeout);
+        let retries = test.options.retries.unwrap_or(self.plan.retries);
+        if is_failure && job.attempt <= retries && !self.stopping {
+            self.told.retried(&test.name, job.attempt, &verdict);
+            self.queue.push_front(Job { attempt: job.attempt + 1, ..job });
+            return;
+        }
+        let name = match self.plan.repeat {
+            0 | 1 => test.name.clone(),
+            all => format!("{} ({} of {all})", test.name, job.turn),
+        };
+        let slow = test.options.slow.unwrap_or(self.plan.slow);
+        let record = Record {
+            name,
+            place: (test.source.clone(), test.line),
+            attempt: job.attempt,
+            ..Record::of_file(file.name.clone(), verdict)
+        };
+        self.record(record, slow);
+        if is_failure && self.plan.fail_fast {
+            self.queue.clear();
+        }
+    }
+
+    fn record(&mut self, record: Record, slow: Duration) {
+        let verdict = &record.verdict;
+        let slow = verdict.outcome == Outcome::Pass && verdict.took >= slow;
+        let record = Record { slow, no_skip: self.plan.no_skip, ..record };
+        self.summary.count(&record);
+        self.told.finished(&record);
+    }
+}
+
+fn failed(message: String) -> Verdict {
+    Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
+}
+
+/// The verdict on a test for which nothing is to be run.
+fn without_running(test: &Test) -> Option<Verdict> {
+    let verdict = |outcome, message: String| Some(Verdict { outcome, message, ..Verdict::default() });
+    match &test.options.skip {
+        Some(reason) => verdict(Outcome::Skip, reason.clone()),
+        None if !test.has_body => verdict(Outcome::Todo, "nothing is written yet".to_owned()),
+        None => None,
+    }
+}
