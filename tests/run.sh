@@ -60,7 +60,7 @@ if [ $# = 0 ]; then
     CSHELL_TEST_AS=user cargo test --features _fault --test bad_input --test bridge --test cgroup --test cgroup_depth \
         --test cgroup_rhai --test check --test cleanup --test cli --test debug --test doctor --test errors --test escape \
         --test fs --test ns --test proc --test readme --test recipes --test repl --test security --test sees --test streams \
-        --test tutorial --test userns || status=$?
+        --test testrun --test tutorial --test userns || status=$?
     cargo test --features _fault --config "target.'cfg(target_os = \"linux\")'.runner = 'tests/as_user.sh'" \
         --test image --test net --test net_fault --test net_interrupt --test net_script || status=$?
 fi

@@ -160,7 +160,7 @@ impl Watch {
                 self.hear(&ward.told);
                 return;
             }
-            let orphaned = parent.as_ref().is_none_or(|parent| process::signal(parent, 0).is_err());
+            let orphaned = nix::unistd::getppid().as_raw() != file;
             let stop = cancel::requested().is_some() || orphaned;
             if !asked && (stop || Instant::now() >= deadline) {
                 (asked, self.stopped, self.timed_out) = (true, stop, !stop);

@@ -404,7 +404,14 @@ impl Run<'_> {
                 self.conclude(flight.job, *verdict);
             }
             Heard::Closed { problems } => {
-                file.state = State::Closing;
+                let was = std::mem::replace(&mut file.state, State::Closing);
+                if was == State::Collecting && !self.stopping {
+                    file.is_broken = true;
+                    self.summary.broken += 1;
+                    let name = file.name.clone();
+                    let verdict = failed(silent(self.plan.timeout));
+                    self.told.finished(&Record::of_file(name, verdict));
+                }
                 for problem in problems {
                     self.summary.problems += 1;
                     let name = self.files[index].name.clone();
@@ -429,10 +436,7 @@ impl Run<'_> {
         let (was, late) = (std::mem::replace(&mut file.state, State::Gone), file.told_to_end);
         file.deadline = None;
         let message = match late {
-            true => format!(
-                "it was still silent after {}: it was ended",
-                super::units::duration(self.plan.timeout)
-            ),
+            true => silent(self.plan.timeout),
             false => format!("the process of the file was ended {how}"),
         };
         if was == State::Collecting && !self.stopping {
@@ -579,6 +583,10 @@ impl Run<'_> {
         self.summary.count(&record);
         self.told.finished(&record);
     }
+}
+
+fn silent(timeout: Duration) -> String {
+    format!("it had not run from its top after {}, and was ended", super::units::duration(timeout))
 }
 
 fn failed(message: String) -> Verdict {
