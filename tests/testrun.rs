@@ -560,6 +560,43 @@ fn golden_files_are_written_when_asked_for() {
     assert!(result(&differs, "g")["text"].as_str().unwrap().contains("- c\n  + b"));
 }
 
+#[test]
+fn other_runtimes_are_compared() {
+    let name = "other_runtimes_are_compared";
+    if support::user::stands_in() {
+        return;
+    }
+    if !std::path::Path::new("/usr/bin/crun").exists() {
+        support::skip::skip(name, "there is no crun");
+        return;
+    }
+    let text = r#"
+        import "std/sees" as sees;
+        let box = #{ rootfs: image::host(["sh"]), security: "default" };
+        test::check("runs", || assert::eq(proc::exec("echo $0 $A; exit 3", box + #{ env: #{ A: "b" }, check: false }).code, 3));
+        test::check("is alone", || assert::eq(sees::pids(box), [1]));
+        test::check("has no keys", || assert::is_denied("EPERM", syscall::run([["keyctl", 0, -3, 0]], box).of.keyctl));
+        test::check("is limited", || proc::exec("true", box + #{ cgroup: #{ pids: 9 } }));
+        "#;
+    let run = tests(&["--runtime", "crun"], text).output();
+    let all = events(&run);
+    let found = |name: &str| {
+        let found = all.iter().find(|event| event["event"] == "comparison" && event["name"] == name);
+        found.map(|event| (event["result"].as_str().unwrap(), event["differs"].as_bool().unwrap())).unwrap()
+    };
+    assert_eq!(found("runs"), ("PASS", false));
+    assert_eq!(found("is alone"), ("PASS", false));
+    // What crun's own defaults leave open is a difference, and no failure.
+    assert_eq!(found("has no keys"), ("FAIL", true));
+    assert_eq!(found("is limited"), ("SKIP", false));
+    assert_eq!(run.ended, Ended::Exit(0));
+    let table = cshell(["test", "--runtime", "crun"]).file("a_test.rhai", text).output().stdout;
+    assert!(table.contains("  a_test.rhai > has no keys  PASS     FAIL\n"), "{table}");
+    let unknown = cshell(["test", "--runtime", "docker"]).output();
+    assert!(unknown.stderr.contains("there is no adapter for the runtime \"docker\""), "{}", unknown.stderr);
+    assert_eq!(unknown.ended, Ended::Exit(2));
+}
+
 /// A run that is stopped in the middle of a test leaves nothing, and says how far it came.
 #[test]
 fn a_stopped_run_takes_everything_back() {

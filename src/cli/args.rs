@@ -96,6 +96,9 @@ pub(super) struct TestWish {
     /// Write golden files instead of comparing with them
     #[arg(long)]
     pub(super) update: bool,
+    /// Run the tests with other runtimes as well, and show where they differ: crun, runc, youki, podman, bwrap
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) runtime: Vec<String>,
     /// How results are told on the standard output
     #[arg(long, value_enum, default_value = "human")]
     pub(super) format: testrun::Format,

@@ -3,6 +3,7 @@
 use crate::cli::args::TestWish;
 use crate::cli::complain;
 use crate::cli::run::fail_early;
+use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::rootless;
 use crate::runtime::state::{self, StateDirs};
 use crate::script::report::Report;
@@ -24,6 +25,11 @@ pub(super) fn test(wish: TestWish) -> u8 {
     });
     let jobs =
         wish.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let others = wish.runtime.iter().filter(|name| *name != "cshell");
+    let runtimes = match others.map(|name| Foreign::of_name(name)).collect() {
+        Ok(runtimes) => runtimes,
+        Err(error) => return fail_early(&error),
+    };
     let plan = Plan {
         paths: if wish.paths.is_empty() { vec![".".into()] } else { wish.paths },
         args: wish.args,
@@ -44,6 +50,8 @@ pub(super) fn test(wish: TestWish) -> u8 {
         no_skip: wish.no_skip,
         update: wish.update,
         leak_check: !wish.no_leak_check,
+        runtimes,
+        runtime: None,
         format: wish.format,
         junit: wish.junit,
     };

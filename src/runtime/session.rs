@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::handle::Slot;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::object::Object;
+use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::proc::orphans;
 use crate::runtime::state::{StateDirs, make_private, token};
 use crate::runtime::trace::{Event, Sink, StepEvent, UndoEvent};
@@ -86,15 +87,6 @@ struct Step {
     state: State,
 }
 
-/// Hears of steps.
-struct Observer(Box<dyn Fn(&str)>);
-
-impl std::fmt::Debug for Observer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("observer")
-    }
-}
-
 /// The session's folder below the run folder, locked while the program lives.
 #[derive(Debug)]
 struct Home {
@@ -117,7 +109,7 @@ pub struct Session {
     next_handle: Cell<u64>,
     /// The number before that of the first step.
     base: Cell<StepId>,
-    observer: RefCell<Option<Observer>>,
+    foreign: RefCell<Option<Rc<Foreign>>>,
     pub(super) at: RefCell<Option<String>>,
     facts: RefCell<BTreeMap<&'static str, Rc<dyn Any>>>,
     interactive: Cell<bool>,
@@ -140,7 +132,7 @@ impl Session {
             handles: RefCell::default(),
             next_handle: Cell::new(1),
             base: Cell::new(0),
-            observer: RefCell::new(None),
+            foreign: RefCell::new(None),
             at: RefCell::default(),
             facts: RefCell::default(),
             interactive: Cell::new(false),
@@ -164,9 +156,15 @@ impl Session {
         Ok(())
     }
 
-    /// Has a function hear the intent of every step that begins.
-    pub fn observe(&self, observer: impl Fn(&str) + 'static) {
-        self.observer.replace(Some(Observer(Box::new(observer))));
+    /// Has starts with the default policy made by another runtime.
+    pub fn set_foreign(&self, foreign: Option<Rc<Foreign>>) {
+        self.foreign.replace(foreign);
+    }
+
+    /// The other runtime that makes starts with the default policy.
+    #[must_use]
+    pub fn foreign(&self) -> Option<Rc<Foreign>> {
+        self.foreign.borrow().clone()
     }
 
     /// Says that a person types at the terminal meanwhile: what processes in the background write there goes through this
@@ -292,9 +290,6 @@ impl Session {
             return Err(Error::new(ErrorKind::Closed, intent.op, "the session is closed"));
         }
         self.open_home()?;
-        if let Some(observer) = &*self.observer.borrow() {
-            observer.0(&intent.text);
-        }
         let mut steps = self.steps.borrow_mut();
         let n = steps.last().map_or_else(|| self.base.get(), |step| step.n) + 1;
         self.with_ledger(|ledger| ledger.intent(n, intent.op, &intent.text, at, &intent.claim))?;

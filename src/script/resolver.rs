@@ -27,6 +27,7 @@ pub const STD: &[(&str, &str)] = &[
     std_module!("escape/limits"),
     std_module!("escape/processes"),
     std_module!("escape/runtime"),
+    std_module!("expect"),
     std_module!("retry"),
     std_module!("sees"),
 ];

@@ -1,8 +1,9 @@
 //! The place in which tests are run: a file that has run to its end and is not left yet, so that what it imported, its constants
 //! and its functions are there.
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::script::bind::generate;
+use crate::script::error::ScriptError;
 use crate::script::report::Report;
 use crate::script::shell::Shell;
 use crate::script::suite::{Body, Case, CaseOptions, Group, When};
@@ -39,15 +40,23 @@ pub struct Failure {
     pub report: Box<Report>,
     /// Whether a native call failed, so that its place is known also when it was stopped.
     pub in_call: bool,
+    /// The kind of the error, where it is one with a kind.
+    pub kind: Option<ErrorKind>,
 }
 
 impl Failure {
     fn of(error: EvalAltResult, shell: &Shell) -> Self {
         let in_call = matches!(error.unwrap_inner(), EvalAltResult::ErrorRuntime(..));
+        let kind = match error.unwrap_inner() {
+            EvalAltResult::ErrorRuntime(value, _) => {
+                value.read_lock::<ScriptError>().map(|error| error.kind())
+            }
+            _ => None,
+        };
         let mut report = Report::of_eval(error, shell.script());
         // That of the call behind the end of the file, which runs the tests.
         let _ = report.frames.pop();
-        Self { report: report.into(), in_call }
+        Self { report: report.into(), in_call, kind }
     }
 }
 

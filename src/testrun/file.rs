@@ -46,6 +46,7 @@ pub(super) fn run(path: &Path, plan: &Plan, control: &OwnedFd) -> ! {
             fork::leave(0)
         }
     };
+    session.set_foreign(plan.runtime.clone().map(Rc::new));
     let shell = Shell::new(session, name, plan.args.clone());
     let ended = collect(path, &shell, plan, control);
     cancel::ignore();

@@ -26,6 +26,8 @@ pub use report::Format;
 pub use select::Shard;
 
 use crate::error::Result;
+use crate::runtime::cancel;
+use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::state::StateDirs;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -79,6 +81,10 @@ pub struct Plan {
     pub update: bool,
     /// Whether what a test leaves behind is looked for.
     pub leak_check: bool,
+    /// The other runtimes that the tests are run with as well, for comparison.
+    pub runtimes: Vec<Foreign>,
+    /// The one that this run is with.
+    pub runtime: Option<Foreign>,
     /// How results are told on the standard output.
     pub format: Format,
     /// Where they are written as JUnit as well.
@@ -103,5 +109,13 @@ pub fn run(plan: &Plan) -> Result<u8> {
     let mut told = report::Told::new(plan);
     let summary = runner::run(plan, &files, &mut told)?;
     told.finish(&summary)?;
+    for runtime in plan.runtimes.iter().filter(|_| !plan.list) {
+        if cancel::requested().is_some() {
+            break;
+        }
+        told.begin(runtime.name());
+        runner::run(&Plan { runtime: Some(runtime.clone()), ..plan.clone() }, &files, &mut told)?;
+    }
+    told.compare();
     Ok(summary.exit_code(plan))
 }

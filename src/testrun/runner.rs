@@ -318,7 +318,7 @@ impl Run<'_> {
         let options = file.tests[job.test].options.clone();
         self.tickets += 1;
         let timeout = options.timeout.unwrap_or(self.plan.timeout);
-        let limits = Limits { timeout, leak_check: self.plan.leak_check };
+        let limits = Limits { timeout, leak_check: self.plan.leak_check && self.plan.runtime.is_none() };
         if let Some(process) = &file.process {
             send(&process.control, &Order::Run { ticket: self.tickets, test: job.test, limits });
         }

@@ -5,6 +5,7 @@ use crate::runtime::cgroup::{self, Cgroup};
 use crate::runtime::ns::Kinds;
 use crate::runtime::ns::idmap::IdMaps;
 use crate::runtime::proc::complete::complete;
+use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::process::{self, Bounds, Course, Outcome, Process};
 use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
@@ -39,6 +40,9 @@ pub fn exec_for(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<
         return Err(Error::new(ErrorKind::InvalidArgument, op, format!("input: \"pipe\": {what}"))
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
+    if let Some(foreign) = session.foreign().filter(|_| Foreign::makes(spec)) {
+        return foreign.exec(session, op, spec);
+    }
     let mut own = Vec::new();
     let outcome = complete(session, op, spec, &mut own).and_then(|spec| {
         let process = launch(session, op, &spec, false, &mut own)?;
@@ -72,6 +76,13 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
         let error =
             Error::new(ErrorKind::InvalidArgument, OP, "seccomp: \"record\" waits for the end of the run");
         return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
+    }
+    if let Some(foreign) = session.foreign().filter(|_| Foreign::makes(spec)) {
+        let what = format!(
+            "the adapter of {} runs commands to their end: proc::exec and syscall::run",
+            foreign.name()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, OP, what));
     }
     let started = complete(session, OP, spec, &mut own)
         .and_then(|spec| launch(session, OP, &spec, session.is_interactive(), &mut own));

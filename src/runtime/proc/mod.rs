@@ -4,6 +4,7 @@ pub mod background;
 pub mod calls;
 mod complete;
 pub mod exec;
+pub mod foreign;
 pub mod io;
 pub mod mounts;
 mod oom;

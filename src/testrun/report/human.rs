@@ -105,6 +105,49 @@ impl Human {
         }
     }
 
+    /// A result of another runtime, beside the one here where they differ.
+    pub(super) fn compared(&mut self, record: &Record, here: Option<&str>) {
+        self.clear();
+        let name = record.full_name();
+        say(&match here {
+            Some(here) => {
+                let word = self.paint("33", "DIFFERS");
+                format!(
+                    "{word} {name}: {} there, {here} here\n    {}\n",
+                    record.result(),
+                    record.verdict.message
+                )
+            }
+            None if record.verdict.outcome == Outcome::Skip => {
+                format!("{} {name} ({})\n", self.paint("36", "SKIP   "), record.verdict.message)
+            }
+            None => format!("{} {name}\n", self.paint("32", "same   ")),
+        });
+    }
+
+    /// The tests of which not all runtimes have the same result.
+    pub(super) fn table(&mut self, runtimes: &[&str], rows: &[(String, Vec<String>)]) {
+        self.clear();
+        if rows.is_empty() {
+            return say("\nno test came out otherwise with another runtime\n");
+        }
+        let name = rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0).max("test".len());
+        let pad = |text: &str, width: usize| {
+            format!("{text}{}", " ".repeat(width.saturating_sub(text.width()) + 2))
+        };
+        let mut text =
+            String::from("\nwhere runtimes differ (no verdict on either; - where it could not be tried):\n");
+        let row = |first: &str, words: &[&str]| {
+            let words: String = words.iter().map(|word| pad(word, 7)).collect();
+            format!("  {}{}\n", pad(first, name), words.trim_end())
+        };
+        text.push_str(&row("test", &[&["cshell"], runtimes].concat()));
+        for (test, words) in rows {
+            text.push_str(&row(test, &words.iter().map(String::as_str).collect::<Vec<_>>()));
+        }
+        say(&text);
+    }
+
     pub(super) fn finish(&mut self, summary: &Summary, records: &[Record], seed: u64) {
         self.clear();
         if summary.listed {

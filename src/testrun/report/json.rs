@@ -38,6 +38,19 @@ pub(super) fn finished(record: &Record) -> String {
     }))
 }
 
+pub(super) fn compared(runtime: &str, record: &Record, here: Option<&str>, differs: bool) -> String {
+    line(&json!({
+        "event": "comparison",
+        "runtime": runtime,
+        "file": record.file,
+        "name": record.name,
+        "result": record.word(),
+        "here": here,
+        "differs": differs,
+        "message": record.verdict.message,
+    }))
+}
+
 pub(super) fn end(summary: &Summary) -> String {
     line(&json!({
         "event": "end",

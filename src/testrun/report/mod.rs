@@ -61,6 +61,11 @@ impl Record {
         }
     }
 
+    /// The word for it, whether it was fast or slow.
+    fn result(&self) -> &'static str {
+        if self.verdict.outcome == Outcome::Pass { "PASS" } else { self.word() }
+    }
+
     /// Whether it makes the run fail.
     pub(super) fn is_failure(&self) -> bool {
         match self.verdict.outcome {
@@ -86,6 +91,9 @@ pub(super) struct Told {
     done: usize,
     junit: Option<PathBuf>,
     seed: u64,
+    /// The other runtime that tests are run with, and what came of the tests there.
+    runtime: Option<&'static str>,
+    others: Vec<(&'static str, Record)>,
 }
 
 impl Told {
@@ -98,6 +106,8 @@ impl Told {
             done: 0,
             junit: plan.junit.clone(),
             seed: plan.seed,
+            runtime: None,
+            others: Vec::new(),
         }
     }
 
@@ -111,7 +121,10 @@ impl Told {
     }
 
     pub(super) fn planned(&mut self, count: usize) {
-        self.planned = count;
+        (self.planned, self.done) = (count, 0);
+        if self.runtime.is_some() {
+            return;
+        }
         match self.format {
             Format::Tap => say("TAP version 14\n"),
             Format::Json => say(&json::planned(count, self.seed)),
@@ -133,6 +146,9 @@ impl Told {
     }
 
     pub(super) fn retried(&mut self, name: &str, attempt: u32, verdict: &Verdict) {
+        if self.runtime.is_some() {
+            return;
+        }
         match self.format {
             Format::Human => self.human.retried(name, attempt, verdict),
             Format::Json => say(&json::retried(name, attempt, verdict)),
@@ -145,6 +161,9 @@ impl Told {
 
     pub(super) fn finished(&mut self, record: &Record) {
         self.done += usize::from(!record.name.is_empty());
+        if let Some(runtime) = self.runtime {
+            return self.finished_by(runtime, record);
+        }
         self.records.push(record.clone());
         match self.format {
             Format::Human => self.human.finished(record),
@@ -152,6 +171,61 @@ impl Told {
             Format::Json => say(&json::finished(record)),
             Format::Junit => {}
         }
+    }
+
+    /// From now on results are those of another runtime.
+    pub(super) fn begin(&mut self, runtime: &'static str) {
+        self.runtime = Some(runtime);
+        if self.format == Format::Human {
+            say(&format!("\nwith {runtime}:\n"));
+        }
+    }
+
+    /// A result of another runtime is compared with the one here: it says how that one differs, and is no verdict on it.
+    fn finished_by(&mut self, runtime: &'static str, record: &Record) {
+        let here =
+            self.records.iter().find(|here| here.full_name() == record.full_name()).map(Record::result);
+        let differs =
+            here.is_some_and(|here| here != record.result()) && record.verdict.outcome != Outcome::Skip;
+        match self.format {
+            Format::Human => self.human.compared(record, here.filter(|_| differs)),
+            Format::Json => say(&json::compared(runtime, record, here, differs)),
+            Format::Tap if differs => {
+                let message = tap::line(&record.verdict.message);
+                say(&format!("# {runtime} differs: {}: {} {message}\n", record.full_name(), record.result()));
+            }
+            Format::Tap | Format::Junit => {}
+        }
+        self.others.push((runtime, record.clone()));
+    }
+
+    /// Shows where runtimes differ.
+    pub(super) fn compare(&mut self) {
+        if self.others.is_empty() || self.format != Format::Human {
+            return;
+        }
+        let mut runtimes: Vec<&str> = self.others.iter().map(|(runtime, _)| *runtime).collect();
+        runtimes.dedup();
+        let mut rows = Vec::new();
+        for here in &self.records {
+            let of = |runtime: &&str| {
+                let found = self
+                    .others
+                    .iter()
+                    .find(|(name, other)| name == runtime && other.full_name() == here.full_name());
+                match found {
+                    Some((_, other)) if other.verdict.outcome == Outcome::Skip => "-".to_owned(),
+                    found => found.map_or_else(|| "-".to_owned(), |(_, other)| other.result().to_owned()),
+                }
+            };
+            let words: Vec<String> =
+                std::iter::once(here.result().to_owned()).chain(runtimes.iter().map(of)).collect();
+            let differ = words.iter().any(|word| *word != words[0] && word != "-");
+            if differ {
+                rows.push((here.full_name(), words));
+            }
+        }
+        self.human.table(&runtimes, &rows);
     }
 
     pub(super) fn finish(&mut self, summary: &Summary) -> Result<()> {
