@@ -1,11 +1,10 @@
-//! The escape catalogue: everything that it tries is contained, and gets out without the one protection against it.
+//! The escape catalogue as others run it; `tests/rhai/isolation` tries each attempt, and each control.
 
 #[path = "support/machine.rs"]
 mod machine;
 mod support;
 
 use machine::Machine;
-use support::user::stands_in;
 use support::{Cshell, Ended, code, cshell};
 
 /// Every attempt: what was not contained, and what was not tried.
@@ -45,19 +44,9 @@ fn controls_get_out(run: &Cshell, least: u32) {
 }
 
 #[test]
-fn every_attempt_is_contained() {
-    all_contained(code(ATTEMPTS));
-}
-
-#[test]
 fn every_attempt_is_contained_for_an_ordinary_user() {
     let user = support::user::User { groups: true, ..support::user::User::default() };
     all_contained(code(ATTEMPTS).by_user_with(user));
-}
-
-#[test]
-fn every_control_gets_out() {
-    controls_get_out(&code(CONTROLS), if stands_in() { 30 } else { 55 });
 }
 
 #[test]
@@ -122,42 +111,6 @@ fn nothing_is_typed_into_the_terminal_of_the_caller() {
 }
 
 #[test]
-fn the_list_says_what_each_is() {
-    code(
-        r#"
-        import "std/escape" as escape;
-        let names = #{};
-        for e in escape::list() {
-            for key in ["name", "tries", "rule"] { if e[key].len < 3 { print(`${e.name} has no ${key}`); } }
-            if e.contained.len() == 0 { print(`${e.name}: nothing counts as contained`); }
-            if (e.control == ()) == (e.why == ()) { print(`${e.name}: a control, or why there is none`); }
-            if e.name in names { print(`${e.name} is there twice`); }
-            names[e.name] = 1;
-        }
-        print(names.len() >= 40);
-        try { escape::attempt("no-such-way"); } catch (e) { print(e.message); }
-        "#,
-    )
-    .stdout("true\nescape: there is no attempt no-such-way; escape::list() has them all\n")
-    .check();
-}
-
-#[test]
-fn an_open_container_is_told() {
-    code(
-        r#"
-        import "std/escape" as escape;
-        for name in ["mount-tmpfs", "io-uring", "keys-file", "setuid"] {
-            let r = escape::attempt(name, #{ security: "default", cap_add: ["SYS_ADMIN"], seccomp: "unconfined", masked_paths: [], no_new_privs: false });
-            print(`${r.name} ${r.contained} ${r.outcome}`);
-        }
-        "#,
-    )
-    .stdout("mount-tmpfs false OK\nio-uring false OK\nkeys-file false OK\nsetuid false uid 0\n")
-    .check();
-}
-
-#[test]
 fn what_is_wrong_with_a_list_of_calls_is_told() {
     for (calls, said) in [
         (r#"[["opennat", 1]]"#, "there is no system call \"opennat\" of this machine"),
@@ -181,25 +134,4 @@ fn what_is_wrong_with_a_list_of_calls_is_told() {
         assert_eq!(run.ended, Ended::Exit(1), "{calls}");
         assert!(run.stderr.contains(said), "{calls}: {}", run.stderr);
     }
-}
-
-#[test]
-fn calls_are_made_in_any_start() {
-    code(
-        r#"
-        let calls = [["pipe2", #{ buffer: 8, name: "p" }, 0], ["write", #{ int: "p", offset: 4 }, "hello", 5],
-            ["read", #{ int: "p" }, #{ buffer: 8, name: "b" }, 8], #{ go: "end", when: "read", is: 5 }, ["getpid"]];
-        let made = syscall::program(calls);
-        for o in [#{}, #{ rootfs: image::scratch() }, #{ security: "default" }, #{ rootfs: image::scratch(), security: "strict" },
-            #{ rootfs: image::scratch(), security: "default", no_new_privs: false }, #{ ns: ["user", "pid"] }] {
-            let r = syscall::run(made, o);
-            print(`${r.complete} ${r.of.read.value} ${r.of.getpid.made} ${r.buffers.b.extract(0, 5).as_string()} ${r.code}`);
-        }
-        let r = proc::exec(["/calls"], #{ rootfs: placed(made) });
-        print(made.read(r.stdout_bytes).of.read.value);
-        fn placed(made) { let root = fs::overlay(image::scratch()); fs::write(root.merged + "/calls", made.bytes); fs::chmod(root.merged + "/calls", 0o755); root }
-        "#,
-    )
-    .stdout(&format!("{}5\n", "true 5 false hello 0\n".repeat(6)))
-    .check();
 }

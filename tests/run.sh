@@ -18,6 +18,7 @@ need findmnt util-linux
 need ps procps
 need busybox busybox-static
 need skopeo skopeo
+need nft nftables
 need umoci umoci
 need strace strace
 need tmux tmux
@@ -59,7 +60,7 @@ if [ $# = 0 ]; then
     echo "as an ordinary user:"
     CSHELL_TEST_AS=user cargo test --features _fault --test bad_input --test bridge --test cgroup --test cgroup_depth \
         --test cgroup_rhai --test check --test cleanup --test cli --test debug --test doctor --test errors --test escape \
-        --test fs --test ns --test proc --test readme --test recipes --test repl --test security --test sees --test streams \
+        --test fs --test ns --test proc --test readme --test recipes --test repl --test rhai --test security --test streams \
         --test testrun --test tutorial --test userns || status=$?
     cargo test --features _fault --config "target.'cfg(target_os = \"linux\")'.runner = 'tests/as_user.sh'" \
         --test image --test net --test net_fault --test net_interrupt --test net_script || status=$?

@@ -64,6 +64,11 @@ impl Hooks {
         self.raised.take()
     }
 
+    /// Forgets all of them, and what was open for them.
+    pub fn clear(&self) {
+        self.list.borrow_mut().clear();
+    }
+
     /// Says which line of the script makes the next native call.
     pub fn set_at(&self, at: &str) {
         if !self.list.borrow().is_empty() {

@@ -129,6 +129,7 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
     let shell = task.shell;
     let renewed = shell.session().renew();
     shell.session().set_at(None);
+    leaks::own_keys();
     send(to, &Body::Token(shell.session().token().to_owned()));
     let open = leaks::open_files();
     let mut witness = task.looks.and_then(|(ground, before)| Witness::install(shell, ground, before, to));
@@ -151,6 +152,7 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
         told.notes.push(format!("could not undo: {}", full_text(&error)));
         told.outcome = if told.outcome == Outcome::Pass { Outcome::Leak } else { told.outcome };
     }
+    shell.hooks().clear();
     if witness.take().is_some() {
         told.left.extend(descriptors_left(&open));
     }

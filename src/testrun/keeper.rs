@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(5);
 /// How much is kept of what a test writes: its beginning and its end.
 const OUTPUT: usize = 64 * 1024;
+/// How long things may take to go by themselves, and how often they are looked at meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(5);
 /// How long processes may take to die.
 const DEATH: Duration = Duration::from_secs(10);
 
@@ -379,29 +382,51 @@ fn look_after(
     ended_well: bool,
     verdict: &mut Verdict,
 ) {
-    let now = leaks::look(ground);
+    let deadline = Instant::now() + PATIENCE;
+    let found = loop {
+        let now = leaks::look(ground);
+        let found = of_test(session, &now, before, heard, ended_well);
+        if found.iter().all(|(thing, _)| thing.own) || Instant::now() >= deadline {
+            break found;
+        }
+        // The kernel lets go of keys, and of what was in a network namespace, a moment after their end.
+        std::thread::sleep(LOOK);
+    };
+    for (thing, at) in found {
+        let remains = leaks::remove(session, &thing).err().map(|error| full_text(&error));
+        verdict.left.push(Left { kind: thing.kind.name().into(), text: thing.text, at, remains });
+    }
+}
+
+/// What is there of the test, with the line that made it, in the order in which it is to be removed.
+fn of_test(
+    session: &Session,
+    now: &Sight,
+    before: &Sight,
+    heard: &Watch,
+    ended_well: bool,
+) -> Vec<(Thing, Option<String>)> {
     let new = now.since(before);
     if new.is_empty() {
-        return;
+        return Vec::new();
     }
     let speaks_of = |thing: &Thing| thing.words.iter().any(|word| mentions(&heard.deeds, word));
-    let foreign = gc::tokens(session.dirs());
-    let mut found = Vec::new();
+    let others = gc::tokens(session.dirs());
+    let mut found: Vec<(Thing, Option<String>)> = Vec::new();
     for (id, thing) in new {
         let at = heard.seen.iter().find(|(seen, _)| *seen == id).map(|(_, at)| at.clone());
         // A test that was killed in the middle of a call could not see what came of it.
         let is_its = thing.own || (speaks_of(thing) && (at.is_some() || !ended_well));
-        if !is_its || thing.words.iter().any(|word| foreign.iter().any(|token| word.contains(token.as_str())))
-        {
-            continue;
+        let is_others =
+            thing.words.iter().any(|word| others.iter().any(|token| word.contains(token.as_str())));
+        if is_its && !is_others {
+            found.push((thing.clone(), at));
         }
-        found.push((thing, at));
     }
+    let whole: Vec<Thing> = found.iter().map(|(thing, _)| thing.clone()).collect();
+    found.retain(|(thing, _)| !whole.iter().any(|other| thing.is_part_of(other)));
     found.sort_by_key(|(thing, _)| leaks::rank(thing));
-    for (thing, at) in found {
-        let remains = leaks::remove(session, thing).err().map(|error| full_text(&error));
-        verdict.left.push(Left { kind: thing.kind.name().into(), text: thing.text.clone(), at, remains });
-    }
+    found
 }
 
 /// Whether a text has this word, not as a part of a longer one.

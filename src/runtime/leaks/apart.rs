@@ -6,8 +6,7 @@ use nix::sched::CloneFlags;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Gives this process, which has one thread, a mount and an IPC namespace, a session keyring, and a folder for temporary files
-/// (`TMPDIR`), as far as the kernel lets it; orphans among its descendants come to it. What is its own then is said in `ground`.
+/// Gives this process, which has one thread, a mount and an IPC namespace, and a folder for temporary files (`TMPDIR`), as far as the kernel lets it; orphans among its descendants come to it. What is its own then is said in `ground`.
 /// Returns the folder.
 pub fn apart(ground: &mut Ground, name: &str) -> Option<PathBuf> {
     // Without it orphans go to whom they went before.
@@ -20,8 +19,6 @@ pub fn apart(ground: &mut Ground, name: &str) -> Option<PathBuf> {
         // Queues are those of the namespace that the mount was made in.
         let _ = fresh("mqueue", Path::new("/dev/mqueue"), Path::new("/"));
     }
-    // A kernel without keys, or a filter, refuses: nothing is lost then.
-    let _ = keyring::join_own_session();
     let folder = std::env::temp_dir().join(name);
     let made = std::fs::create_dir(&folder).is_ok();
     if made {
@@ -29,6 +26,12 @@ pub fn apart(ground: &mut Ground, name: &str) -> Option<PathBuf> {
         ground.own_folder = Some(folder);
     }
     ground.own_folder.clone()
+}
+
+/// Gives this process a session keyring: keys in it go with it.
+pub fn own_keys() {
+    // A kernel without keys, or a filter, refuses: nothing is lost then.
+    let _ = keyring::join_own_session();
 }
 
 /// A file system of its own over `target`, unless the program's state is there.

@@ -149,7 +149,14 @@ fn rules(sight: &mut Sight) {
             ),
             _ => (place.clone(), format!("table {place}"), Handle::Table(family, table.clone())),
         };
-        sight.add(id, Thing { kind: Kind::Nft, text, words: vec![table], own: false, handle });
+        // Of what is in another's table the script has to speak as nft(8) does: others add to that as well.
+        let words = match &handle {
+            Handle::Rule(_, table, chain, _) | Handle::Chain(_, table, chain) => {
+                vec![format!("{table} {chain}")]
+            }
+            _ => vec![table],
+        };
+        sight.add(id, Thing { kind: Kind::Nft, text, words, own: false, handle });
     }
 }
 

@@ -8,7 +8,7 @@ mod apart;
 mod look;
 mod remove;
 
-pub use apart::apart;
+pub use apart::{apart, own_keys};
 pub use look::{Ground, look, open_files};
 pub use remove::{rank, remove};
 
@@ -133,6 +133,25 @@ pub struct Thing {
     pub own: bool,
     /// How it is found again.
     pub handle: Handle,
+}
+
+impl Thing {
+    /// Whether it goes with another thing.
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        match (&self.handle, &other.handle) {
+            (
+                Handle::Rule(family, table, _, _) | Handle::Chain(family, table, _),
+                Handle::Table(known, name),
+            ) => (family, table) == (known, name),
+            (Handle::Rule(family, table, chain, _), Handle::Chain(known, name, of)) => {
+                (family, table, chain) == (known, name, of)
+            }
+            (Handle::Address(index, _), Handle::Link(known)) => index == known,
+            (Handle::Cgroup(path), Handle::Cgroup(known)) => path != known && path.starts_with(known),
+            _ => false,
+        }
+    }
 }
 
 /// What there is at a moment, by an identity that nothing else has meanwhile.

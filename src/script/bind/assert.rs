@@ -42,7 +42,7 @@ natives! {
         /// The condition.
         condition: bool,
         /// What it means that it does not hold. Without it "it does not hold".
-        message: Option<String>
+        message: Option<Dynamic>
     ) = that;
     /// Two values are equal, with all that is in them.
     ///
@@ -59,7 +59,7 @@ natives! {
         /// What is expected.
         expected: Dynamic,
         /// What it is about, for the report. Without it nothing.
-        message: Option<String>
+        message: Option<Dynamic>
     ) = eq;
     /// Two values differ.
     ///
@@ -76,7 +76,7 @@ natives! {
         /// What it must not be.
         other: Dynamic,
         /// What it is about, for the report. Without it nothing.
-        message: Option<String>
+        message: Option<Dynamic>
     ) = ne;
     /// A number, or a text, is less than another.
     ///
@@ -93,7 +93,7 @@ natives! {
         /// The bound.
         bound: Dynamic,
         /// What it is about, for the report. Without it nothing.
-        message: Option<String>
+        message: Option<Dynamic>
     ) = lt;
     /// A number, or a text, is less than another or equal to it.
     ///
@@ -110,7 +110,7 @@ natives! {
         /// The bound.
         bound: Dynamic,
         /// What it is about, for the report. Without it nothing.
-        message: Option<String>
+        message: Option<Dynamic>
     ) = le;
     /// A number, or a text, is greater than another.
     ///
@@ -127,7 +127,7 @@ natives! {
         /// The bound.
         bound: Dynamic,
         /// What it is about, for the report. Without it nothing.
-        message: Option<String>
+        message: Option<Dynamic>
     ) = gt;
     /// A number, or a text, is greater than another or equal to it.
     ///
@@ -144,7 +144,7 @@ natives! {
         /// The bound.
         bound: Dynamic,
         /// What it is about, for the report. Without it nothing.
-        message: Option<String>
+        message: Option<Dynamic>
     ) = ge;
     /// A number, or a text, is not outside of two bounds.
     ///
@@ -498,19 +498,22 @@ fn failed(call: &Call<'_>, what: impl Into<String>) -> Error {
 }
 
 /// The text of a failure, behind what it is about.
-fn about(message: Option<String>, what: &str) -> String {
+fn about(message: Option<Dynamic>, what: &str) -> String {
     message.map_or_else(|| what.to_owned(), |message| format!("{message}: {what}"))
 }
 
-fn that(call: &Call<'_>, condition: bool, message: Option<String>) -> Result<()> {
+fn that(call: &Call<'_>, condition: bool, message: Option<Dynamic>) -> Result<()> {
     if condition {
         Ok(())
     } else {
-        Err(failed(call, message.unwrap_or_else(|| "it does not hold".to_owned())))
+        Err(failed(
+            call,
+            message.map_or_else(|| "it does not hold".to_owned(), |message| message.to_string()),
+        ))
     }
 }
 
-fn eq(call: &Call<'_>, is: Dynamic, expected: Dynamic, message: Option<String>) -> Result<()> {
+fn eq(call: &Call<'_>, is: Dynamic, expected: Dynamic, message: Option<Dynamic>) -> Result<()> {
     let found = differences(call, &is, &expected);
     if found.is_empty() {
         return Ok(());
@@ -518,7 +521,7 @@ fn eq(call: &Call<'_>, is: Dynamic, expected: Dynamic, message: Option<String>) 
     Err(failed(call, about(message, "the values differ")).detail(told(&is, &expected, &found)))
 }
 
-fn ne(call: &Call<'_>, is: Dynamic, other: Dynamic, message: Option<String>) -> Result<()> {
+fn ne(call: &Call<'_>, is: Dynamic, other: Dynamic, message: Option<Dynamic>) -> Result<()> {
     if !same(call, &is, &other) {
         return Ok(());
     }
@@ -530,7 +533,7 @@ fn ordered(
     (is, bound): (&Dynamic, &Dynamic),
     holds: fn(Ordering) -> bool,
     words: &str,
-    message: Option<String>,
+    message: Option<Dynamic>,
 ) -> Result<()> {
     match order(is, bound) {
         Some(order) if holds(order) => Ok(()),
@@ -541,19 +544,19 @@ fn ordered(
     }
 }
 
-fn lt(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<String>) -> Result<()> {
+fn lt(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<Dynamic>) -> Result<()> {
     ordered(call, (&is, &bound), Ordering::is_lt, "less than", message)
 }
 
-fn le(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<String>) -> Result<()> {
+fn le(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<Dynamic>) -> Result<()> {
     ordered(call, (&is, &bound), Ordering::is_le, "less than or equal to", message)
 }
 
-fn gt(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<String>) -> Result<()> {
+fn gt(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<Dynamic>) -> Result<()> {
     ordered(call, (&is, &bound), Ordering::is_gt, "greater than", message)
 }
 
-fn ge(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<String>) -> Result<()> {
+fn ge(call: &Call<'_>, is: Dynamic, bound: Dynamic, message: Option<Dynamic>) -> Result<()> {
     ordered(call, (&is, &bound), Ordering::is_ge, "greater than or equal to", message)
 }
 
