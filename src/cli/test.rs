@@ -52,6 +52,7 @@ pub(super) fn test(wish: TestWish) -> u8 {
         leak_check: !wish.no_leak_check,
         runtimes,
         runtime: None,
+        nest: None,
         format: wish.format,
         junit: wish.junit,
     };

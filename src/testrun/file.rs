@@ -6,8 +6,9 @@ use super::keeper::{self, Charge};
 use super::message::{Lines, Order, Test, Told, Verdict, send};
 use crate::error::SysContext as _;
 use crate::runtime::cancel;
+use crate::runtime::cgroup::nest;
 use crate::runtime::leaks::Ground;
-use crate::runtime::session::Session;
+use crate::runtime::session::{Session, StepId};
 use crate::script::report::{Report, full_text};
 use crate::script::scene::{self, Scene};
 use crate::script::shell::Shell;
@@ -18,7 +19,7 @@ use crate::text::report;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,7 +27,11 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Runs a file in this process, and ends the process.
-pub(super) fn run(path: &Path, plan: &Plan, control: &OwnedFd) -> ! {
+pub(super) fn run(path: &Path, plan: &Plan, group: Option<&Path>, control: &OwnedFd) -> ! {
+    if let Some(group) = group {
+        // Where that is refused its groups are made where they would be without one.
+        let _ = nest::enter(group);
+    }
     // Away from the terminal: what is typed there is for the runner.
     let prepared = fork::new_session()
         .and_then(|()| process::set_subreaper(true))
@@ -97,6 +102,7 @@ fn collect(path: &Path, shell: &Rc<Shell>, plan: &Plan, control: &OwnedFd) -> Re
         shell: shell.clone(),
         control: control.try_clone().ok(),
         ground: Ground::new(plan.dirs.clone(), plan.apart(path)),
+        nest: plan.nest.clone(),
     };
     let result = scene::open(path, shell, move |scene| serve(&file, scene));
     if let Some(reason) = shell.suite().skipped() {
@@ -115,6 +121,8 @@ struct File {
     shell: Rc<Shell>,
     control: Option<OwnedFd>,
     ground: Ground,
+    /// Where each test gets a control group.
+    nest: Option<PathBuf>,
 }
 
 /// A keeper at work.
@@ -124,6 +132,7 @@ struct Running {
     pidfd: OwnedFd,
     told: OwnedFd,
     lines: Lines,
+    group: Option<StepId>,
 }
 
 /// What was called before all tests of groups, and how that went.
@@ -173,7 +182,7 @@ fn serve(file: &File, scene: &Scene<'_>) {
                         limits,
                         ground: &file.ground,
                     };
-                    match start(&charge, ticket, &mut running) {
+                    match start(&charge, ticket, file.nest.as_deref(), &mut running) {
                         Ok(one) => running.push(one),
                         Err(error) => {
                             let message = format!("the test could not be started: {error}");
@@ -192,20 +201,30 @@ fn serve(file: &File, scene: &Scene<'_>) {
 }
 
 /// Makes the keeper of a test: a copy of this process.
-fn start(charge: &Charge<'_>, ticket: usize, running: &mut Vec<Running>) -> crate::error::Result<Running> {
+fn start(
+    charge: &Charge<'_>,
+    ticket: usize,
+    nest: Option<&Path>,
+    running: &mut Vec<Running>,
+) -> crate::error::Result<Running> {
     const WHAT: &str = "cannot start the process that keeps the test";
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let (told, told_child) = fork::pipe().context("test", WHAT)?;
+    let session = charge.shell.session();
+    let (step, group) = nest.map(|nest| nest::group(session, nest)).transpose()?.unzip();
     match fork::fork().context("test", WHAT)? {
         fork::Side::Child => {
             drop(told);
             running.clear();
             let _ = fork::new_session();
+            if let Some(group) = &group {
+                let _ = nest::enter(group);
+            }
             keeper::keep(charge, own, &told_child)
         }
         fork::Side::Parent(pid) => {
             let pidfd = process::open(pid).context("test", WHAT)?;
-            Ok(Running { ticket, pid, pidfd, told, lines: Lines::default() })
+            Ok(Running { ticket, pid, pidfd, told, lines: Lines::default(), group: step })
         }
     }
 }
@@ -239,6 +258,10 @@ fn collect_results(control: &OwnedFd, running: &mut Vec<Running>, session: &Sess
             let message = format!("what keeps the test was ended from outside ({exit:?})");
             Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
         });
+        if let Some(step) = one.group.take() {
+            // What cannot be removed now is tried again when the file is at its end, and told then.
+            let _ = session.undo_steps(&[step]);
+        }
         send(control, &Told::Result { ticket: one.ticket, verdict: verdict.into() });
         false
     });

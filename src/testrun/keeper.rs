@@ -70,6 +70,7 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     let session = charge.shell.session();
     session.renew()?;
     let mut ground = charge.ground.clone();
+    ground.renew();
     let folder = leaks::apart(&mut ground, &format!("cshell-test-{}", session.token()));
     let before = charge.limits.leak_check.then(|| leaks::look(&ground));
     let (output, output_child) = fork::pipe().context(OP, "cannot make a pipe")?;

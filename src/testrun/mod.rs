@@ -85,6 +85,8 @@ pub struct Plan {
     pub runtimes: Vec<Foreign>,
     /// The one that this run is with.
     pub runtime: Option<Foreign>,
+    /// The folder in which each file and each test gets a control group of its own.
+    pub nest: Option<PathBuf>,
     /// How results are told on the standard output.
     pub format: Format,
     /// Where they are written as JUnit as well.

@@ -7,6 +7,8 @@ use super::select::{self, Job, full_name};
 use super::{EXIT_FAILED, EXIT_NONE, EXIT_OK, Plan, file};
 use crate::error::{Result, SysContext};
 use crate::runtime::cancel;
+use crate::runtime::cgroup::nest;
+use crate::runtime::session::{Session, StepId};
 use crate::script::suite::CaseOptions;
 use crate::sys::fork;
 use crate::sys::process;
@@ -113,6 +115,8 @@ struct File {
     told_to_end: bool,
     /// Whether it could not be run from its top.
     is_broken: bool,
+    /// Its control group.
+    group: Option<StepId>,
 }
 
 struct Process {
@@ -133,6 +137,7 @@ struct Flight {
 
 struct Run<'a> {
     plan: &'a Plan,
+    session: &'a Session,
     files: Vec<File>,
     flights: Vec<Flight>,
     queue: VecDeque<Job>,
@@ -157,9 +162,14 @@ pub(super) fn run(plan: &Plan, files: &[PathBuf], told: &mut Told) -> Result<Sum
         deadline: None,
         told_to_end: false,
         is_broken: false,
+        group: None,
     };
+    let session = Session::new(plan.dirs.clone())?;
+    let nest = if plan.list { None } else { nest::make(&session) };
+    let plan = &Plan { nest, ..plan.clone() };
     let mut run = Run {
         plan,
+        session: &session,
         files: files.iter().map(file).collect(),
         flights: Vec::new(),
         queue: VecDeque::new(),
@@ -178,7 +188,12 @@ pub(super) fn run(plan: &Plan, files: &[PathBuf], told: &mut Told) -> Result<Sum
     run.close()?;
     run.summary.took = began.elapsed();
     run.summary.signal = cancel::requested();
-    Ok(run.summary)
+    let summary = run.summary;
+    // A second signal does not stop the clean-up.
+    match cancel::shielded(|| session.close()).into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(summary),
+    }
 }
 
 impl Run<'_> {
@@ -205,13 +220,16 @@ impl Run<'_> {
         let (own, theirs) = fork::pair().context(OP, "cannot make a pair of sockets")?;
         let plan = self.plan;
         let path = self.files[index].path.clone();
+        let group = plan.nest.as_ref().map(|nest| nest::group(self.session, nest)).transpose()?;
+        let (step, group) = group.unzip();
+        self.files[index].group = step;
         match fork::fork().context(OP, "cannot start the process of a file")? {
             fork::Side::Child => {
                 drop(own);
                 for file in &mut self.files {
                     file.process = None;
                 }
-                file::run(&path, plan, &theirs)
+                file::run(&path, plan, group.as_deref(), &theirs)
             }
             fork::Side::Parent(pid) => {
                 let pidfd = process::open(pid).context(OP, "cannot watch the process of a file")?;
@@ -463,6 +481,10 @@ impl Run<'_> {
         }
         // What it leaves comes to this process.
         self.end_orphans();
+        if let Some(step) = self.files[index].group.take() {
+            // What cannot be removed now is tried again at the end, and told then.
+            let _ = self.session.undo_steps(&[step]);
+        }
     }
 
     /// Ends what has come here because the process that had made it was ended. They were told so themselves; those that do not

@@ -9,6 +9,7 @@ pub mod host;
 pub mod info;
 pub mod io;
 pub mod limits;
+pub mod nest;
 pub mod probe;
 pub mod reclaim;
 pub mod scope;

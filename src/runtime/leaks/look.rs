@@ -31,16 +31,7 @@ impl Ground {
     /// The ground of this program. `apart` are folders that are looked at by nobody: what is written there is meant to stay.
     #[must_use]
     pub fn new(dirs: StateDirs, apart: impl IntoIterator<Item = PathBuf>) -> Self {
-        let host = Host::detect("test").map(|host| host.hierarchies).unwrap_or_default();
-        let mut groups = Vec::new();
-        for hierarchy in host {
-            // Below our own group everything; of the rest of the tree, what is at its top.
-            let top = hierarchy.own.ancestors().take_while(|dir| dir.join("cgroup.procs").exists()).last();
-            if let Some(top) = top.filter(|top| *top != hierarchy.own) {
-                groups.push((top.to_owned(), false));
-            }
-            groups.push((hierarchy.own, true));
-        }
+        let groups = own_groups();
         let folders = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/run/netns"].map(PathBuf::from);
         let apart = [&dirs.run, &dirs.root].into_iter().cloned().chain(apart).collect();
         Self {
@@ -53,6 +44,25 @@ impl Ground {
             apart,
         }
     }
+
+    /// Looks at the groups of this process, which is in others than when this was made.
+    pub fn renew(&mut self) {
+        self.groups = own_groups();
+    }
+}
+
+/// The groups below which to look, and whether to look deep: below our own everything, of the rest of each tree what is at its top.
+fn own_groups() -> Vec<(PathBuf, bool)> {
+    let host = Host::detect("test").map(|host| host.hierarchies).unwrap_or_default();
+    let mut groups = Vec::new();
+    for hierarchy in host {
+        let top = hierarchy.own.ancestors().take_while(|dir| dir.join("cgroup.procs").exists()).last();
+        if let Some(top) = top.filter(|top| *top != hierarchy.own) {
+            groups.push((top.to_owned(), false));
+        }
+        groups.push((hierarchy.own, true));
+    }
+    groups
 }
 
 /// Looks. What cannot be read is not there.
