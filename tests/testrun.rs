@@ -530,6 +530,7 @@ fn other_programs_read_the_reports() {
     assert!(xml.contains("<failure message=\"&lt;&amp;&gt;\" type=\"FAIL\">"), "{xml}");
     let full = cshell(["test", "--junit", "/dev/full"]).file("a_test.rhai", text).output();
     assert!(full.stderr.contains("cannot write /dev/full"), "{}", full.stderr);
+    assert_eq!(full.ended, Ended::Exit(1));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(super) struct TestWish {
     /// Run the I-th of N parts of the tests
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,
-    /// Only list the tests
+    /// Only list the tests; the top of each file is run for it
     #[arg(long)]
     pub(super) list: bool,
     /// How long a test may take that does not say so itself

@@ -3,6 +3,7 @@
 use crate::cli::args::TestWish;
 use crate::cli::complain;
 use crate::cli::run::fail_early;
+use crate::error::ErrorKind;
 use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::rootless;
 use crate::runtime::state::{self, StateDirs};
@@ -58,7 +59,14 @@ pub(super) fn test(wish: TestWish) -> u8 {
     };
     let code = match testrun::run(&plan) {
         Ok(code) => code,
-        Err(error) => return fail_early(&error),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument) => {
+            return fail_early(&error);
+        }
+        Err(error) => {
+            let report = Report::of_error(&error);
+            complain(&report::render(&report, &|_| None));
+            return report.exit_code;
+        }
     };
     if let Some(number) = crate::runtime::cancel::requested() {
         // When even that is not possible, the code tells.

@@ -180,10 +180,15 @@ fn groups(dir: &Path, deep: bool, sight: &mut Sight) {
             groups(&path, true, sight);
         }
         let id = std::fs::metadata(&path).map(|data| data.ino()).unwrap_or_default();
+        let mut words = vec![path.display().to_string()];
+        if deep {
+            // Below our own group a name is enough: others make none there.
+            words.push(entry.file_name().to_string_lossy().into_owned());
+        }
         let thing = Thing {
             kind: Kind::Cgroup,
             text: path.display().to_string(),
-            words: vec![entry.file_name().to_string_lossy().into_owned()],
+            words,
             own: false,
             handle: Handle::Cgroup(path.clone()),
         };
@@ -242,7 +247,7 @@ fn loops(sight: &mut Sight) {
         let thing = Thing {
             kind: Kind::Loop,
             text: format!("/dev/{name} with {file}"),
-            words: vec![file.clone(), format!("/dev/{name}")],
+            words: vec![file.clone()],
             own: false,
             handle: Handle::Loop(Path::new("/dev").join(name)),
         };
@@ -269,10 +274,15 @@ fn files(ground: &Ground, sight: &mut Sight) {
             if ground.apart.iter().any(around) || ground.own_folder.as_ref().is_some_and(around) {
                 return;
             }
+            let mut words = vec![path.display().to_string()];
+            if folder.ends_with("netns") {
+                // As ip-netns(8) speaks of them.
+                words.push(name.to_owned());
+            }
             let thing = Thing {
                 kind: Kind::File,
                 text: path.display().to_string(),
-                words: vec![path.display().to_string(), name.to_owned()],
+                words,
                 own,
                 handle: Handle::File(path.to_owned()),
             };
