@@ -514,6 +514,27 @@ fn the_report_for_people_shows_what_is_needed() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "script makes a terminal")]
+fn a_terminal_shows_what_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a_test.rhai");
+    std::fs::write(&file, "test::check(\"the long one\", || sys::sleep(\"300ms\"));").unwrap();
+    let line = format!("{} test {}", env!("CARGO_BIN_EXE_cshell"), file.display());
+    let output = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("CSHELL_RUN", folder.path().join("run"))
+        .env("CSHELL_ROOT", folder.path().join("root"))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("\r\x1b[K[0/1] the long one"), "{text:?}");
+    assert!(text.contains("\x1b[32mPASS   \x1b[0m"), "{text:?}");
+    assert!(output.status.success());
+}
+
+#[test]
 fn other_programs_read_the_reports() {
     let text = "fn test_a() { }\nfn test_b() { throw \"<&>\"; }\ntest::skip(\"c # d\", \"why\", || ());";
     let tap = cshell(["test", "--format", "tap", "-j", "1"]).file("a_test.rhai", text).output().stdout;

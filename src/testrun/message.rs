@@ -183,5 +183,6 @@ impl Lines {
 
 /// Writes to a stream of this program that may be closed.
 pub(super) fn say(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -7,10 +7,10 @@
 //! Each is a copy (`fork(2)`) of the one before, so that a test finds everything alive that its file made before it, and nothing
 //! that another test did.
 //!
-//! * [`runner`] decides what runs when; [`select`] which tests there are to run, out of the files that [`discover`] finds.
-//! * [`file`] runs a file from its top and makes the processes of its tests; [`keeper`] watches one test and looks at what it left
-//!   behind; [`body`] runs it.
-//! * [`message`] is what they tell each other; [`report`] what people and programs are told.
+//! * `runner` decides what runs when; `select` which tests there are to run, out of the files that `discover` finds.
+//! * `file` runs a file from its top and makes the processes of its tests; `keeper` watches one test and looks at what it left
+//!   behind; `body` runs it.
+//! * `summary` counts; `message` is what they tell each other; `report` what people and programs are told.
 
 mod body;
 mod discover;
@@ -20,6 +20,7 @@ mod message;
 mod report;
 mod runner;
 mod select;
+mod summary;
 mod units;
 
 pub use report::Format;

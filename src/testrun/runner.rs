@@ -4,7 +4,8 @@
 use super::message::{Limits, Lines, Order, Outcome, Test, Told as Heard, Verdict, send};
 use super::report::{Record, Told};
 use super::select::{self, Job, full_name};
-use super::{EXIT_FAILED, EXIT_NONE, EXIT_OK, Plan, file};
+use super::summary::Summary;
+use super::{Plan, file};
 use crate::error::{Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::cgroup::nest;
@@ -24,69 +25,6 @@ const OP: &str = "test";
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a file has to take back what it made.
 const CLOSING: Duration = Duration::from_secs(60);
-
-/// How the whole run came out.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Summary {
-    pub(super) passed: usize,
-    pub(super) slow: usize,
-    pub(super) flaky: usize,
-    pub(super) failed: usize,
-    pub(super) leaked: usize,
-    pub(super) timed_out: usize,
-    pub(super) skipped: usize,
-    pub(super) todo: usize,
-    pub(super) stopped: usize,
-    /// Files that could not be run, and those without tests.
-    pub(super) broken: usize,
-    pub(super) empty: Vec<String>,
-    /// What went wrong at the end of files.
-    pub(super) problems: usize,
-    /// How many tests there are, chosen or not.
-    pub(super) known: usize,
-    pub(super) chosen: usize,
-    pub(super) listed: bool,
-    pub(super) took: Duration,
-    /// The time of all tests themselves, and of all that is around them.
-    pub(super) inside: Duration,
-    pub(super) around: Duration,
-    pub(super) signal: Option<i32>,
-}
-
-impl Summary {
-    pub(super) fn failures(&self) -> usize {
-        self.failed + self.leaked + self.timed_out + self.broken + self.problems
-    }
-
-    pub(super) fn exit_code(&self, plan: &Plan) -> u8 {
-        if self.failures() > 0 || (plan.no_skip && self.skipped + self.todo > 0) {
-            EXIT_FAILED
-        } else if self.listed && self.chosen > 0 || self.passed > 0 {
-            EXIT_OK
-        } else {
-            EXIT_NONE
-        }
-    }
-
-    fn count(&mut self, record: &Record) {
-        let verdict = &record.verdict;
-        self.inside += verdict.took;
-        self.around += verdict.around;
-        match verdict.outcome {
-            Outcome::Pass => {
-                self.passed += 1;
-                self.slow += usize::from(record.slow);
-                self.flaky += usize::from(record.attempt > 1);
-            }
-            Outcome::Fail => self.failed += 1,
-            Outcome::Leak => self.leaked += 1,
-            Outcome::Timeout => self.timed_out += 1,
-            Outcome::Skip => self.skipped += 1,
-            Outcome::Todo => self.todo += 1,
-            Outcome::Stopped => self.stopped += 1,
-        }
-    }
-}
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {

@@ -1,6 +1,6 @@
 //! What there is of the kernel's and the user's things at a moment, so that what a piece of work leaves behind is seen.
 //!
-//! [`look`] takes everything in at once; [`Sight::since`] is what came. Some things are in places that only the piece of work can
+//! [`look()`] takes everything in at once; [`Sight::since`] is what came. Some things are in places that only the piece of work can
 //! reach (a mount namespace of its own): those are its own for certain. The others may be anybody's: they count when the script
 //! speaks of them, and only then are they removed.
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cancel;
 use crate::runtime::security;
+use crate::script::assertion::shown;
 use crate::script::call::Call;
 use crate::script::convert::{FromScript, Int, Size};
 use crate::script::error as thrown;
@@ -366,9 +367,9 @@ pub fn hold(
             }
         });
         let value = generator.make(&mut Choices::of_list(smallest));
-        let shown = shell.suite();
-        shown.note(format!("it fails for {}", super::assert::shown(&value)));
-        shown.note(format!("found at value {} with --seed {seed}, made smaller {steps} times", number + 1));
+        let suite = shell.suite();
+        suite.note(format!("it fails for {}", shown(&value)));
+        suite.note(format!("found at value {} with --seed {seed}, made smaller {steps} times", number + 1));
         return Err(error);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! For people: a line for each test, all about those that failed, and a live line at a terminal.
 
 use super::super::message::{Left, Outcome, Verdict, say};
-use super::super::runner::Summary;
+use super::super::summary::Summary;
 use super::super::units::duration;
 use super::Record;
 use std::io::IsTerminal;

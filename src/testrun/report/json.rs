@@ -1,7 +1,7 @@
 //! A line of JSON for each event: `plan`, `retry`, `result` and `end`, or `test` where tests are listed.
 
 use super::super::message::Verdict;
-use super::super::runner::Summary;
+use super::super::summary::Summary;
 use super::Record;
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! JUnit XML in the form that CI systems read: a suite for each file, a case for each test.
 
 use super::super::message::Outcome;
-use super::super::runner::Summary;
+use super::super::summary::Summary;
 use super::{Record, human};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,7 +7,7 @@ mod tap;
 
 use super::Plan;
 use super::message::{Outcome, Verdict, say};
-use super::runner::Summary;
+use super::summary::Summary;
 use crate::error::{Result, SysContext};
 use human::Human;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Test Anything Protocol, version 14: <https://testanything.org/tap-version-14-specification.html>.
 
 use super::super::message::Outcome;
-use super::super::runner::Summary;
+use super::super::summary::Summary;
 use super::{Record, human};
 
 /// One test point, with a block of YAML for what is wrong.
