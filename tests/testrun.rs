@@ -62,6 +62,7 @@ fn functions_and_checks_are_tests() {
         test::group("outer", || {
             test::group("inner", || test::check("sees what the file made", || assert::that(made.is_open)));
             test::each("row", [1, #{ name: "two", n: 2 }], |row| ());
+            test::each("number", 3..=3, |n| assert::eq(n, 3));
         });
         "#,
     );
@@ -73,6 +74,7 @@ fn functions_and_checks_are_tests() {
         ("outer > inner > sees what the file made", "PASS"),
         ("outer > row 1", "PASS"),
         ("outer > row two", "PASS"),
+        ("outer > number 3", "PASS"),
     ];
     assert_eq!(results(&run), (list(&expected), Ended::Exit(100)));
 }

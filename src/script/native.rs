@@ -148,9 +148,9 @@ impl Native {
         let call = Call::new(ctx, self.op, shell);
         let place = call.place();
         shell.hooks().set_at(&place);
-        let watcher = shell.watcher();
+        let watcher = shell.watcher().filter(|_| self.form != Form::Property);
         if let Some(watcher) = &watcher {
-            watcher.begins(self.op, &|| values.iter().map(|value| format!("{value} ")).collect());
+            watcher.begins(self.op, &place, &|| values.iter().map(|value| format!("{value} ")).collect());
         }
         shell.session().set_at(Some(place.clone()));
         let mut args =

@@ -27,8 +27,8 @@ pub struct Shell {
 
 /// Is told of each native call.
 pub trait Watcher: std::fmt::Debug {
-    /// It begins: what it is, and its arguments as text.
-    fn begins(&self, op: &str, args: &dyn Fn() -> String);
+    /// It begins: what it is, the line that it is in, and its arguments as text.
+    fn begins(&self, op: &str, place: &str, args: &dyn Fn() -> String);
     /// It has returned; the line that it is in.
     fn returned(&self, op: &str, place: &str);
 }

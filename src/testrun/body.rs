@@ -54,37 +54,47 @@ const READING: &[&str] = &[
     "ns::same",
     "image::list",
 ];
+/// Calls that make files and nothing else.
+const FILES: &[&str] = &[
+    "fs::write",
+    "fs::append",
+    "fs::copy",
+    "fs::move",
+    "fs::remove",
+    "fs::mkdir",
+    "fs::chmod",
+    "fs::chown",
+    "fs::symlink",
+    "Dir.path",
+];
 /// How much is told of the arguments of one call.
 const TEXT: usize = 16 * 1024;
 
+/// Methods that change nothing, whatever they belong to.
+const LOOKING: &[&str] = &["inspect", "to_string", "to_debug", "stats", "limits", "events", "procs"];
+
 fn changes(op: &str) -> bool {
-    !READING
-        .iter()
-        .any(|reading| if reading.ends_with("::") { op.starts_with(reading) } else { op == *reading })
+    let reads = |reading: &str| if reading.ends_with("::") { op.starts_with(reading) } else { op == reading };
+    let looks = |(_, method): (&str, &str)| LOOKING.contains(&method);
+    !READING.iter().any(|reading| reads(reading)) && !op.split_once('.').is_some_and(looks)
 }
 
 impl Watcher for Witness {
-    fn begins(&self, op: &str, args: &dyn Fn() -> String) {
+    fn begins(&self, op: &str, at: &str, args: &dyn Fn() -> String) {
         if changes(op) {
             let mut text = args();
             text.truncate(text.floor_char_boundary(TEXT));
-            self.starts.borrow_mut().push((ticks(), String::new()));
-            send(&self.to, &Body::Deed(text));
+            self.starts.borrow_mut().push((ticks(), at.to_owned()));
+            send(&self.to, &Body::Deed(text, at.to_owned()));
         }
     }
 
     fn returned(&self, op: &str, at: &str) {
-        if !changes(op) {
+        // What is written by path is told by the path.
+        if !changes(op) || FILES.contains(&op) {
             return;
         }
-        if let Some((_, line)) = self.starts.borrow_mut().last_mut() {
-            at.clone_into(line);
-        }
-        let now = leaks::look(&self.ground);
-        for (id, _) in now.since(&self.last.borrow()) {
-            send(&self.to, &Body::Seen(id, at.to_owned()));
-        }
-        self.last.replace(now);
+        self.look(at);
     }
 }
 
@@ -95,6 +105,23 @@ impl Witness {
         let witness = Rc::new(Self { ground: ground.clone(), to, last, starts: RefCell::default() });
         shell.watch(Some(witness.clone()));
         Some(witness)
+    }
+
+    /// Looks at what has come since the last time, after a call in the line `at`.
+    fn look(&self, at: &str) {
+        let now = leaks::look(&self.ground);
+        for (id, _) in now.since(&self.last.borrow()) {
+            send(&self.to, &Body::Seen(id, at.to_owned()));
+        }
+        self.last.replace(now);
+    }
+
+    /// Looks once more at the end, where there was a call: what it started may have gone on.
+    fn look_at_the_end(&self) {
+        let last = self.starts.borrow().last().map(|(_, at)| at.clone());
+        if let Some(at) = last {
+            self.look(&at);
+        }
     }
 
     /// The line of the last call that began before a process was started.
@@ -141,6 +168,9 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
     };
     let took = started.elapsed();
     shell.watch(None);
+    if let Some(witness) = &witness {
+        witness.look_at_the_end();
+    }
     let mut told = conclude(shell, outcome);
     told.took = took;
     let left: Vec<i32> =

@@ -144,7 +144,7 @@ struct Watch {
     token: Option<String>,
     report: Option<Box<Report>>,
     /// What it did, in words, and what appeared right after which line.
-    deeds: String,
+    deeds: Vec<(String, String)>,
     seen: Vec<(String, String)>,
     exit: Option<Exit>,
     timed_out: bool,
@@ -213,10 +213,7 @@ impl Watch {
         while let Some(message) = self.lines.next::<Body>() {
             match message {
                 Body::Token(token) => self.token = Some(token),
-                Body::Deed(deed) => {
-                    self.deeds.push_str(&deed);
-                    self.deeds.push('\n');
-                }
+                Body::Deed(deed, at) => self.deeds.push((deed, at)),
                 Body::Seen(id, at) => self.seen.push((id, at)),
                 Body::Done(report) => self.report = Some(report),
             }
@@ -411,13 +408,20 @@ fn of_test(
     if new.is_empty() {
         return Vec::new();
     }
-    let speaks_of = |thing: &Thing| thing.words.iter().any(|word| mentions(&heard.deeds, word));
+    // The last call that spoke of a thing.
+    let spoken_of = |thing: &Thing| {
+        let names = |text: &str| thing.words.iter().any(|word| mentions(text, word));
+        heard.deeds.iter().rev().find(|(deed, _)| names(deed)).map(|(_, at)| at.clone())
+    };
     let others = gc::tokens(session.dirs());
     let mut found: Vec<(Thing, Option<String>)> = Vec::new();
     for (id, thing) in new {
-        let at = heard.seen.iter().find(|(seen, _)| *seen == id).map(|(_, at)| at.clone());
-        // A test that was killed in the middle of a call could not see what came of it.
-        let is_its = thing.own || (speaks_of(thing) && (at.is_some() || !ended_well));
+        let seen = heard.seen.iter().find(|(seen, _)| *seen == id).map(|(_, at)| at.clone());
+        let spoken = spoken_of(thing);
+        // A test that was killed in the middle of a call could not see what came of it; a file is known by its path.
+        let is_seen = seen.is_some() || !ended_well || thing.kind == Kind::File;
+        let is_its = thing.own || (spoken.is_some() && is_seen);
+        let at = seen.or(spoken);
         let is_others =
             thing.words.iter().any(|word| others.iter().any(|token| word.contains(token.as_str())));
         if is_its && !is_others {

@@ -101,8 +101,8 @@ pub(super) struct Verdict {
 pub(super) enum Body {
     /// Its session's token, before anything else.
     Token(String),
-    /// It calls something, with these arguments: the names of things are in them.
-    Deed(String),
+    /// It calls something, with these arguments, in this line: the names of things are in them.
+    Deed(String, String),
     /// What appeared right after the call in a line, by identity.
     Seen(String, String),
     /// How it came out.

@@ -3,11 +3,12 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::script::bind::generate;
 use crate::script::call::{Call, Outcome};
-use crate::script::convert::Either;
+use crate::script::convert::{At, Either, FromScript};
 use crate::script::native::natives;
 use crate::script::options::{FromOptions, Key, Options, Opts};
 use crate::script::suite::{Body, Case, CaseOptions, When};
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, Position};
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 natives! {
@@ -117,8 +118,8 @@ natives! {
     fn "test::each"(
         /// The name in common.
         name: String,
-        /// The rows.
-        rows: Array,
+        /// The rows: a list, or a range such as `0..5`.
+        rows: Rows,
         /// How they are run, or what each does.
         options: Either<FnPtr, CaseOptions>,
         /// What each does with its row, behind options. Without it, it is in their place.
@@ -285,6 +286,28 @@ impl FromOptions for CaseOptions {
     }
 }
 
+/// The rows of a table.
+#[derive(Clone, Debug)]
+pub struct Rows(Array);
+
+impl FromScript for Rows {
+    fn expected() -> String {
+        "a list or a range".into()
+    }
+    fn accepts(value: &Dynamic) -> bool {
+        value.is_array() || value.is::<Range<i64>>() || value.is::<RangeInclusive<i64>>()
+    }
+    fn from_script(value: Dynamic, at: &At<'_, '_>) -> Result<Self> {
+        if let Some(range) = value.read_lock::<Range<i64>>() {
+            return Ok(Self(range.clone().map(Dynamic::from).collect()));
+        }
+        if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
+            return Ok(Self(range.clone().map(Dynamic::from).collect()));
+        }
+        value.try_cast_result().map(Self).map_err(|value| at.expected(&Self::expected(), &value))
+    }
+}
+
 /// The two ways to write it: with options before the function, or without.
 fn split(
     call: &Call<'_>,
@@ -368,15 +391,15 @@ fn group(
 fn each(
     call: &Call<'_>,
     name: String,
-    rows: Array,
+    rows: Rows,
     options: Either<FnPtr, CaseOptions>,
     f: Option<FnPtr>,
 ) -> Result<()> {
     let (options, f) = split(call, options, f)?;
-    if rows.is_empty() {
+    if rows.0.is_empty() {
         return Err(call.invalid("`rows` must be a list with a row, not an empty one"));
     }
-    rows.into_iter().try_for_each(|row| {
+    rows.0.into_iter().try_for_each(|row| {
         let named = row.read_lock::<Map>().and_then(|map| map.get("name").map(ToString::to_string));
         let label = named.unwrap_or_else(|| row.to_string().replace('\n', "\\n"));
         declare(call, &format!("{name} {label}"), options.clone(), false, Body::Closure(f.clone(), vec![row]))
