@@ -6,7 +6,7 @@ use crate::runtime::fs::mountinfo;
 use crate::runtime::image;
 use crate::runtime::state::StateDirs;
 use crate::sys::{keyring, nft, nsfd};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -108,11 +108,13 @@ fn mounts(ground: &Ground, sight: &mut Sight) {
 
 fn links(sight: &mut Sight) {
     let Ok(found) = nix::ifaddrs::getifaddrs() else { return };
+    let mut indices: BTreeMap<String, u32> = BTreeMap::new();
     for entry in found {
         let name = entry.interface_name;
-        let index = nix::net::if_::if_nametoindex(name.as_str()).unwrap_or(0);
         let Some(address) = entry.address else { continue };
-        if address.as_link_addr().is_some() {
+        if let Some(link) = address.as_link_addr() {
+            let index = u32::try_from(link.ifindex()).unwrap_or(0);
+            indices.insert(name.clone(), index);
             let thing = Thing {
                 kind: Kind::Link,
                 text: name.clone(),
@@ -123,6 +125,8 @@ fn links(sight: &mut Sight) {
             sight.add(format!("{index} {name}"), thing);
             continue;
         }
+        // The kernel tells links before their addresses.
+        let index = indices.get(&name).copied().unwrap_or(0);
         let v4 = address.as_sockaddr_in().map(|address| address.ip().to_string());
         let v6 = address.as_sockaddr_in6().map(|address| address.ip().to_string());
         let Some(ip) = v4.or(v6) else { continue };

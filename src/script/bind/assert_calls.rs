@@ -411,16 +411,14 @@ pub(super) fn limited(
 pub type Side = Either<Subject, Map>;
 
 /// The inode of a namespace of somebody.
-fn inode(call: &Call<'_>, kind: &str, side: Side) -> Result<i64> {
-    let found = match side {
-        Either::Left(subject) => {
-            list::of(call.op(), subject.0)?.get(kind).and_then(|inode| i64::try_from(*inode).ok())
-        }
-        Either::Right(map) => map.get(kind).and_then(|inode| inode.as_int().ok()),
+fn inode(call: &Call<'_>, kind: &str, side: Side) -> Result<u64> {
+    let map = match side {
+        Either::Left(subject) => return list::one(call.op(), subject.0, kind),
+        Either::Right(map) => map,
     };
-    found.ok_or_else(|| {
-        call.invalid(format!("`kind` must be one of user mount pid net ipc uts cgroup time, not {kind:?}"))
-    })
+    let found =
+        map.get(kind).and_then(|inode| inode.as_int().ok()).and_then(|inode| u64::try_from(inode).ok());
+    found.ok_or_else(|| call.invalid(format!("the map has no namespace of the kind {kind:?}")))
 }
 
 pub(super) fn same_ns(call: &Call<'_>, kind: String, a: Side, b: Side) -> Result<()> {
