@@ -66,7 +66,7 @@ pub(super) struct TestWish {
     /// Only list the tests; the top of each file is run for it
     #[arg(long)]
     pub(super) list: bool,
-    /// How long a test may take that does not say so itself
+    /// How long a test may take that does not say so itself; the top of a file may take five times as long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(super) timeout: Duration,
     /// From how long on a test is called slow

@@ -170,7 +170,7 @@ fn serve(file: &File, scene: &Scene<'_>) {
                 Order::Run { ticket, test, limits } => {
                     let Some(case) = cases.get(test) else { continue };
                     if let Err((message, text)) = begin(file, scene, &groups, case, &mut begun) {
-                        let verdict = Verdict { message, text, ..Verdict::default() };
+                        let verdict = Verdict { message, text, not_begun: true, ..Verdict::default() };
                         send(control, &Told::Result { ticket, verdict: verdict.into() });
                         continue;
                     }
@@ -279,6 +279,10 @@ fn stop(control: &OwnedFd, running: &mut Vec<Running>, session: &Session) {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
         collect_results(control, running, session);
+    }
+    for one in running.iter() {
+        // Stopped, or held by the kernel.
+        let _ = process::signal(&one.pidfd, process::signal_number("KILL").unwrap_or(9));
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) struct Verdict {
     pub(super) output: String,
     pub(super) left: Vec<Left>,
     pub(super) notes: Vec<String>,
+    /// Whether it was not begun, because what is called before all tests failed.
+    pub(super) not_begun: bool,
     /// How long its own work took, and all around it.
     pub(super) took: Duration,
     pub(super) around: Duration,

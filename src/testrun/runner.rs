@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const OP: &str = "test";
 /// How much longer than its tests may take a file may be silent: what is called before all of them runs in its own process.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How many times as long as a test a file may run from its top: it may make images there.
+const TOP: u32 = 5;
 /// How long a file has to take back what it made.
 const CLOSING: Duration = Duration::from_secs(60);
 
@@ -175,7 +177,7 @@ impl Run<'_> {
                 file.process = Some(Process { pid, pidfd, control: own, lines: Lines::default() });
                 file.state = State::Collecting;
                 file.told_to_end = false;
-                file.deadline = Some(Instant::now() + plan.timeout);
+                file.deadline = Some(Instant::now() + plan.timeout * TOP);
                 Ok(())
             }
         }
@@ -356,6 +358,8 @@ impl Run<'_> {
             }
             Heard::Result { ticket, verdict } => {
                 let Some(at) = self.flights.iter().position(|flight| flight.ticket == ticket) else { return };
+                // It was ended while it did what comes before all tests: it would be again.
+                file.is_broken |= verdict.not_begun && file.told_to_end;
                 let flight = self.flights.remove(at);
                 self.conclude(flight.job, *verdict);
             }
@@ -365,7 +369,7 @@ impl Run<'_> {
                     file.is_broken = true;
                     self.summary.broken += 1;
                     let name = file.name.clone();
-                    let verdict = failed(silent(self.plan.timeout));
+                    let verdict = failed(silent(self.plan.timeout * TOP));
                     self.told.finished(&Record::of_file(name, verdict));
                 }
                 for problem in problems {
@@ -392,7 +396,8 @@ impl Run<'_> {
         let (was, late) = (std::mem::replace(&mut file.state, State::Gone), file.told_to_end);
         file.deadline = None;
         let message = match late {
-            true => silent(self.plan.timeout),
+            true if was == State::Collecting => silent(self.plan.timeout * TOP),
+            true => "the process of the file gave no answer in time, and was ended".to_owned(),
             false => format!("the process of the file was ended {how}"),
         };
         if was == State::Collecting && !self.stopping {
