@@ -542,6 +542,8 @@ fn other_programs_read_the_reports() {
     let tap = cshell(["test", "--format", "tap", "-j", "1"]).file("a_test.rhai", text).output().stdout;
     let lines: Vec<&str> = tap.lines().collect();
     assert_eq!(lines[0], "TAP version 14");
+    let broken = cshell(["test", "--format", "tap"]).file("a_test.rhai", "let = 1").output().stdout;
+    assert!(broken.starts_with("TAP version 14\nnot ok 1 - a_test.rhai\n"), "{broken}");
     assert!(lines.contains(&"ok 2 - a_test.rhai > test_a"), "{tap}");
     assert!(lines.contains(&"not ok 3 - a_test.rhai > test_b"), "{tap}");
     assert!(lines.contains(&"ok 1 - a_test.rhai > c \\# d # SKIP why"), "{tap}");
@@ -569,6 +571,107 @@ fn properties_are_made_smaller() {
         return;
     }
     assert_eq!(results(&tests(&[], holds)), (list(&[("p", "PASS")]), Ended::Exit(0)));
+}
+
+/// What others make on the machine while a test runs is theirs, though the test speaks of something like it, or only looks.
+#[test]
+fn what_others_make_meanwhile_stays() {
+    if support::user::stands_in() {
+        return;
+    }
+    let folder = std::path::Path::new("/tmp/cshell-foreign-data");
+    let text = r#"
+        test::check("a longer name", || {
+            fs::write("/tmp/cshell-foreign-data.log", "x");
+            proc::exec("until [ -e /sys/class/net/csforn0 ]; do sleep 0.01; done; touch /tmp/cshell-foreign-data.lock");
+            for path in ["/tmp/cshell-foreign-data.log", "/tmp/cshell-foreign-data.lock"] { fs::remove(path); }
+        });
+        test::check("only looks", || {
+            proc::exec("until ip link show csforn0; do sleep 0.01; done; ls /tmp/cshell-foreign-data || true");
+        });
+        "#;
+    let maker = std::thread::spawn(move || {
+        until(|| std::path::Path::new("/tmp/cshell-foreign-data.log").exists());
+        std::fs::create_dir(folder).unwrap();
+        support::code("proc::exec(\"ip link add csforn0 type bridge\")").output();
+    });
+    let run = tests(&["-j", "2"], text).output();
+    maker.join().unwrap();
+    let link = std::path::Path::new("/sys/class/net/csforn0");
+    let there = (folder.exists(), link.exists());
+    support::code("proc::exec(\"ip link del csforn0\")").output();
+    std::fs::remove_dir(folder).unwrap();
+    assert_eq!(there, (true, true), "{}", run.stdout);
+    assert_eq!(run.ended, Ended::Exit(0), "{}", run.stdout);
+}
+
+#[test]
+fn a_failure_is_not_hidden_by_what_comes_after_it() {
+    let text = r#"
+        test::group("skips", || { test::after(|| test::skip("x")); test::check("a", || throw "no"); });
+        test::group("exits", || { test::after(|| exit(0)); test::check("b", || throw "no"); });
+        "#;
+    let run = tests(&[], text);
+    assert_eq!(results(&run).0, list(&[("skips > a", "FAIL"), ("exits > b", "FAIL")]));
+    assert_eq!(result(&run, "exits > b")["message"], "no");
+}
+
+/// A file that declares other tests when it is run again is not asked for a test by its number.
+#[test]
+fn a_file_that_changes_is_not_trusted() {
+    let text = r#"
+        let again = fs::exists(sys::args()[0]);
+        fs::write(sys::args()[0], "x");
+        fn above(n) {
+            let pid = `${sys::info().pid}`;
+            for level in 0..n { pid = fs::read(`/proc/${pid}/stat`).split(" ")[3]; }
+            pid
+        }
+        test::check("kills its file", || proc::exec(`kill -9 ${above(2)}; sleep 9`));
+        if again { test::check("another", || ()); } else { test::check("must fail", || throw "no"); }
+        test::check("last", || ());
+        "#;
+    let run = tests(&["-j", "1"], text);
+    let mark = run.folder().join("work/mark");
+    let (found, _) = results(&run.arg("--").arg(mark));
+    assert_eq!(found["must fail"], "FAIL");
+}
+
+#[test]
+fn nothing_is_begun_after_the_first_failure() {
+    let text = r#"
+        test::check("a", #{ retries: 5 }, || { fs::append(sys::args()[0], "x"); throw "no"; });
+        "#;
+    let run = tests(&["-x", "-j", "1"], &format!("{text} test::check(\"b\", || ());"))
+        .file("0_test.rhai", "test::check(\"first\", || throw \"no\");");
+    let log = run.folder().join("work/log");
+    let (found, _) = results(&run.arg("--").arg(&log));
+    assert_eq!(found, list(&[("first", "FAIL")]));
+    assert!(!log.exists());
+}
+
+#[test]
+fn a_killed_keeper_leaves_no_folder() {
+    let before = folders();
+    let text = r#"
+        test::check("a", || {
+            fs::write(sys::env("TMPDIR") + "/left", "x");
+            let pid = fs::read(`/proc/${sys::info().pid}/stat`).split(" ")[3];
+            proc::exec(`kill -9 ${pid}; sleep 9`);
+        });
+        "#;
+    assert_eq!(results(&tests(&[], text)).0, list(&[("a", "FAIL")]));
+    assert_eq!(
+        results(&tests(&["--no-leak-check"], "test::check(\"b\", || proc::exec(\"mktemp\"));")).1,
+        Ended::Exit(0)
+    );
+    // Others of this file have theirs while they run.
+    until(|| folders().iter().all(|folder| before.contains(folder) || !folder.join("left").exists()));
+}
+
+fn folders() -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir("/tmp").unwrap().flatten().map(|entry| entry.path());
+    all.filter(|path| path.to_string_lossy().contains("cshell-test-")).collect()
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Failure {
     pub report: Box<Report>,
     /// Whether a native call failed, so that its place is known also when it was stopped.
     pub in_call: bool,
+    /// Whether it was no error, but `exit` or a stop.
+    pub ended: bool,
     /// The kind of the error, where it is one with a kind.
     pub kind: Option<ErrorKind>,
 }
@@ -47,6 +49,8 @@ pub struct Failure {
 impl Failure {
     fn of(error: EvalAltResult, shell: &Shell) -> Self {
         let in_call = matches!(error.unwrap_inner(), EvalAltResult::ErrorRuntime(..));
+        let ended =
+            matches!(error.unwrap_inner(), EvalAltResult::Exit(..) | EvalAltResult::ErrorTerminated(..));
         let kind = match error.unwrap_inner() {
             EvalAltResult::ErrorRuntime(value, _) => {
                 value.read_lock::<ScriptError>().map(|error| error.kind())
@@ -56,7 +60,7 @@ impl Failure {
         let mut report = Report::of_eval(error, shell.script());
         // That of the call behind the end of the file, which runs the tests.
         let _ = report.frames.pop();
-        Self { report: report.into(), in_call, kind }
+        Self { report: report.into(), in_call, ended, kind }
     }
 }
 

@@ -85,7 +85,8 @@ impl Watcher for Witness {
             let mut text = args();
             text.truncate(text.floor_char_boundary(TEXT));
             self.starts.borrow_mut().push((ticks(), at.to_owned()));
-            send(&self.to, &Body::Deed(text, at.to_owned()));
+            let writes = FILES.contains(&op);
+            send(&self.to, &Body::Deed { text, at: at.to_owned(), writes });
         }
     }
 
@@ -164,17 +165,19 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
     let started = Instant::now();
     let outcome = match renewed {
         Ok(()) => task.scene.perform(task.case, task.groups),
-        Err(error) => Err(Failure { report: Told::of_error(&error).into(), in_call: true, kind: None }),
+        Err(error) => {
+            Err(Failure { report: Told::of_error(&error).into(), in_call: true, ended: false, kind: None })
+        }
     };
     let took = started.elapsed();
     shell.watch(None);
-    if let Some(witness) = &witness {
-        witness.look_at_the_end();
-    }
     let mut told = conclude(shell, outcome);
     told.took = took;
     let left: Vec<i32> =
         if witness.is_some() { lasting(|| orphans::strays(shell.session())) } else { Vec::new() };
+    if let Some(witness) = &witness {
+        witness.look_at_the_end();
+    }
     let line_of = |pid: i32| witness.as_ref().and_then(|witness| witness.line_of(pid));
     told.left = left.into_iter().map(|pid| process_left(pid, line_of(pid))).collect();
     cancel::ignore();
@@ -238,6 +241,11 @@ fn descriptors_left(before: &[(i32, String)]) -> Vec<Left> {
 
 /// What the end of the work means.
 fn conclude(shell: &Shell, outcome: Result<(), Failure>) -> Report {
+    // A failure is one, whatever is called after it.
+    let outcome = match outcome {
+        Err(failure) if !failure.ended => return failed_or_not_expressed(shell, failure),
+        other => other,
+    };
     if let Some(reason) = shell.suite().skipped() {
         return Report { outcome: Outcome::Skip, message: reason, ..Report::default() };
     }
@@ -248,14 +256,16 @@ fn conclude(shell: &Shell, outcome: Result<(), Failure>) -> Report {
     }
     match outcome {
         Ok(()) => Report { outcome: Outcome::Pass, ..Report::default() },
-        // What the adapter does not express says nothing about the runtime.
-        Err(failure)
-            if shell.session().foreign().is_some() && failure.kind == Some(ErrorKind::Unsupported) =>
-        {
-            Report { outcome: Outcome::Skip, message: failure.report.message, ..Report::default() }
-        }
         Err(failure) => failed(shell, failure),
     }
+}
+
+fn failed_or_not_expressed(shell: &Shell, failure: Failure) -> Report {
+    // What the adapter does not express says nothing about the runtime.
+    if shell.session().foreign().is_some() && failure.kind == Some(ErrorKind::Unsupported) {
+        return Report { outcome: Outcome::Skip, message: failure.report.message, ..Report::default() };
+    }
+    failed(shell, failure)
 }
 
 fn failed(shell: &Shell, failure: Failure) -> Report {

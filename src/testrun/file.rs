@@ -7,7 +7,7 @@ use super::message::{Lines, Order, Test, Told, Verdict, send};
 use crate::error::SysContext as _;
 use crate::runtime::cancel;
 use crate::runtime::cgroup::nest;
-use crate::runtime::leaks::Ground;
+use crate::runtime::leaks::{self, Ground};
 use crate::runtime::session::{Session, StepId};
 use crate::script::report::{Report, full_text};
 use crate::script::scene::{self, Scene};
@@ -132,7 +132,8 @@ struct Running {
     pidfd: OwnedFd,
     told: OwnedFd,
     lines: Lines,
-    group: Option<StepId>,
+    /// What is there for it alone: its group and its folder.
+    steps: Vec<StepId>,
 }
 
 /// What was called before all tests of groups, and how that went.
@@ -168,7 +169,13 @@ fn serve(file: &File, scene: &Scene<'_>) {
             match order {
                 Order::Finish => finish = true,
                 Order::Run { ticket, test, limits } => {
-                    let Some(case) = cases.get(test) else { continue };
+                    let Some(case) = cases.get(test) else {
+                        let message = "the file does not declare it any more".to_owned();
+                        let verdict =
+                            Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() };
+                        send(control, &Told::Result { ticket, verdict: verdict.into() });
+                        continue;
+                    };
                     if let Err((message, text)) = begin(file, scene, &groups, case, &mut begun) {
                         let verdict = Verdict { message, text, not_begun: true, ..Verdict::default() };
                         send(control, &Told::Result { ticket, verdict: verdict.into() });
@@ -181,6 +188,7 @@ fn serve(file: &File, scene: &Scene<'_>) {
                         groups: &groups,
                         limits,
                         ground: &file.ground,
+                        folder: None,
                     };
                     match start(&charge, ticket, file.nest.as_deref(), &mut running) {
                         Ok(one) => running.push(one),
@@ -212,6 +220,9 @@ fn start(
     let (told, told_child) = fork::pipe().context("test", WHAT)?;
     let session = charge.shell.session();
     let (step, group) = nest.map(|nest| nest::group(session, nest)).transpose()?.unzip();
+    // Where there can be none, it has that of everybody.
+    let (folder_step, folder) = leaks::folder(session).ok().unzip();
+    let charge = &Charge { folder: folder.as_deref(), ..*charge };
     match fork::fork().context("test", WHAT)? {
         fork::Side::Child => {
             drop(told);
@@ -224,7 +235,14 @@ fn start(
         }
         fork::Side::Parent(pid) => {
             let pidfd = process::open(pid).context("test", WHAT)?;
-            Ok(Running { ticket, pid, pidfd, told, lines: Lines::default(), group: step })
+            Ok(Running {
+                ticket,
+                pid,
+                pidfd,
+                told,
+                lines: Lines::default(),
+                steps: step.into_iter().chain(folder_step).collect(),
+            })
         }
     }
 }
@@ -258,10 +276,8 @@ fn collect_results(control: &OwnedFd, running: &mut Vec<Running>, session: &Sess
             let message = format!("what keeps the test was ended from outside ({exit:?})");
             Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
         });
-        if let Some(step) = one.group.take() {
-            // What cannot be removed now is tried again when the file is at its end, and told then.
-            let _ = session.undo_steps(&[step]);
-        }
+        // What cannot be removed now is tried again when the file is at its end, and told then.
+        let _ = session.undo_steps(&std::mem::take(&mut one.steps));
         send(control, &Told::Result { ticket: one.ticket, verdict: verdict.into() });
         false
     });

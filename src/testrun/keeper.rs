@@ -20,6 +20,7 @@ use crate::sys::process;
 use crate::sys::process::Exit;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Charge<'a> {
     pub(super) groups: &'a [Group],
     pub(super) limits: Limits,
     pub(super) ground: &'a Ground,
+    /// The folder for temporary files that is the test's own.
+    pub(super) folder: Option<&'a Path>,
 }
 
 /// Keeps one test in this process, tells its verdict, and ends the process.
@@ -71,7 +74,7 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     session.renew()?;
     let mut ground = charge.ground.clone();
     ground.renew();
-    let folder = leaks::apart(&mut ground, &format!("cshell-test-{}", session.token()));
+    leaks::apart(&mut ground, charge.folder);
     let before = charge.limits.leak_check.then(|| leaks::look(&ground));
     let (output, output_child) = fork::pipe().context(OP, "cannot make a pipe")?;
     let (told, told_child) = fork::pipe().context(OP, "cannot make a pipe")?;
@@ -96,7 +99,8 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     watch.until_the_end(&ward, charge.limits.timeout, file);
     let mut verdict = watch.verdict(charge.limits.timeout);
     let told = watch.report.take();
-    end_all(told.as_deref(), &mut verdict);
+    let last = watch.deeds.last().map(|deed| deed.at.clone());
+    end_all(told.as_deref(), last.as_deref(), &mut verdict);
     watch.take_output(&ward.output);
     verdict.output = watch.output.text();
     if let Some(token) = &watch.token {
@@ -105,15 +109,13 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     if let Some(before) = &before {
         look_after(session, &ground, before, &watch, told.is_some(), &mut verdict);
     }
-    if let Some(folder) = &folder
-        && let Err(error) = std::fs::remove_dir(folder)
-    {
-        verdict.notes.push(format!("cannot remove {}: {error}", folder.display()));
-    }
     let may = &charge.case.options.leaves;
     verdict.left.retain(|left| !may.iter().any(|kind| *kind == left.kind || kind == "all"));
     if !verdict.left.is_empty() && verdict.outcome == Outcome::Pass {
         verdict.outcome = Outcome::Leak;
+    }
+    if verdict.outcome == Outcome::Leak && verdict.message.is_empty() {
+        verdict.message = "it left something behind".to_owned();
     }
     for error in session.close() {
         verdict.notes.push(full_text(&error));
@@ -136,6 +138,30 @@ fn libc_signal(name: &str) -> i32 {
     process::signal_number(name).unwrap_or(15)
 }
 
+/// A call that a test has made.
+struct Deed {
+    text: String,
+    at: String,
+    writes: bool,
+}
+
+impl Deed {
+    /// Whether it may have made a thing: it speaks of it, and of making such a thing. One that only looks at what others make does not.
+    fn may_have_made(&self, thing: &Thing) -> bool {
+        let verbs: &[&str] = match thing.kind {
+            Kind::Link | Kind::Address => &["add", "name", "veth", "set", "replace"],
+            Kind::Nft => &["add", "create", "insert", "replace", "-f"],
+            Kind::Cgroup => &["mkdir", "cgcreate"],
+            Kind::File | Kind::Namespace => {
+                &[">", "touch", "mk", "cp", "mv", "tee", "dd", "ln", "tar", "install", "truncate", "add"]
+            }
+            _ => &[""],
+        };
+        let speaks = thing.words.iter().any(|word| mentions(&self.text, word));
+        speaks && (self.writes || verbs.iter().any(|verb| self.text.contains(verb)))
+    }
+}
+
 /// What was heard of a test so far.
 #[derive(Default)]
 struct Watch {
@@ -144,7 +170,7 @@ struct Watch {
     token: Option<String>,
     report: Option<Box<Report>>,
     /// What it did, in words, and what appeared right after which line.
-    deeds: Vec<(String, String)>,
+    deeds: Vec<Deed>,
     seen: Vec<(String, String)>,
     exit: Option<Exit>,
     timed_out: bool,
@@ -213,7 +239,7 @@ impl Watch {
         while let Some(message) = self.lines.next::<Body>() {
             match message {
                 Body::Token(token) => self.token = Some(token),
-                Body::Deed(deed, at) => self.deeds.push((deed, at)),
+                Body::Deed { text, at, writes } => self.deeds.push(Deed { text, at, writes }),
                 Body::Seen(id, at) => self.seen.push((id, at)),
                 Body::Done(report) => self.report = Some(report),
             }
@@ -322,7 +348,7 @@ impl Output {
 }
 
 /// Ends every process that the test left, and says so. Those that it told of itself are known already.
-fn end_all(told: Option<&Report>, verdict: &mut Verdict) {
+fn end_all(told: Option<&Report>, last: Option<&str>, verdict: &mut Verdict) {
     verdict.left.extend(told.into_iter().flat_map(|told| told.left.iter().cloned()));
     let deadline = Instant::now() + DEATH;
     loop {
@@ -332,7 +358,8 @@ fn end_all(told: Option<&Report>, verdict: &mut Verdict) {
         }
         for pid in found {
             if process::is_running(pid) && !process::is_being_killed(pid) {
-                let left = process_left(pid, None);
+                // Of a test that was killed, the last call is the likeliest.
+                let left = process_left(pid, last.filter(|_| told.is_none()).map(ToOwned::to_owned));
                 let known = verdict.left.iter().any(|known| known.text == left.text);
                 // Of a test that was ended by force nothing is to be expected but that.
                 if !known && !matches!(verdict.outcome, Outcome::Timeout | Outcome::Stopped) {
@@ -408,22 +435,18 @@ fn of_test(
     if new.is_empty() {
         return Vec::new();
     }
-    // The last call that spoke of a thing.
-    let spoken_of = |thing: &Thing| {
-        let names = |text: &str| thing.words.iter().any(|word| mentions(text, word));
-        heard.deeds.iter().rev().find(|(deed, _)| names(deed)).map(|(_, at)| at.clone())
-    };
     let others = gc::tokens(session.dirs());
     let mut found: Vec<(Thing, Option<String>)> = Vec::new();
     for (id, thing) in new {
         let seen = heard.seen.iter().find(|(seen, _)| *seen == id).map(|(_, at)| at.clone());
-        let spoken = spoken_of(thing);
-        // A test that was killed in the middle of a call could not see what came of it; a file is known by its path.
-        let is_seen = seen.is_some() || !ended_well || thing.kind == Kind::File;
-        let is_its = thing.own || (spoken.is_some() && is_seen);
-        let at = seen.or(spoken);
-        let is_others =
-            thing.words.iter().any(|word| others.iter().any(|token| word.contains(token.as_str())));
+        let maker = heard.deeds.iter().find(|deed| deed.may_have_made(thing));
+        // A test that was killed in the middle of a call could not see what came of that one.
+        let last = heard.deeds.last().filter(|deed| !ended_well && deed.may_have_made(thing));
+        let is_seen = seen.is_some() || maker.is_some_and(|deed| deed.writes) || last.is_some();
+        let is_its = thing.own || (maker.is_some() && is_seen);
+        let at = maker.map(|deed| deed.at.clone()).or(seen);
+        let is_others = !thing.own
+            && thing.words.iter().any(|word| others.iter().any(|token| word.contains(token.as_str())));
         if is_its && !is_others {
             found.push((thing.clone(), at));
         }
@@ -434,13 +457,15 @@ fn of_test(
     found
 }
 
-/// Whether a text has this word, not as a part of a longer one.
+/// Whether a text has this word, not as a part of a longer one, or of a longer path.
 fn mentions(text: &str, word: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    word.len() >= 2
-        && text.match_indices(word).any(|(at, _)| {
-            let before = text[..at].chars().next_back().is_some_and(is_part);
-            let after = text[at + word.len()..].chars().next().is_some_and(is_part);
-            !before && !after
-        })
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let mut after = text[at + word.len()..].chars();
+        let (next, second) = (after.next(), after.next());
+        let begins = before.is_none_or(|c| !is_part(c) && c != '.' && (c != '/' || word.starts_with('/')));
+        let ends = next.is_none_or(|c| !(is_part(c) || c == '.' && second.is_some_and(is_part)));
+        begins && ends
+    })
 }

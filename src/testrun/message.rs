@@ -104,7 +104,12 @@ pub(super) enum Body {
     /// Its session's token, before anything else.
     Token(String),
     /// It calls something, with these arguments, in this line: the names of things are in them.
-    Deed(String, String),
+    Deed {
+        text: String,
+        at: String,
+        /// Whether it makes files and nothing else.
+        writes: bool,
+    },
     /// What appeared right after the call in a line, by identity.
     Seen(String, String),
     /// How it came out.

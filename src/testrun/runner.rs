@@ -229,7 +229,9 @@ impl Run<'_> {
     fn start_what_fits(&mut self) -> Result<()> {
         let mut later = VecDeque::new();
         while let Some(job) = self.queue.pop_front() {
-            if self.stopping {
+            if self.stopping || (self.plan.fail_fast && self.summary.failures() > 0) {
+                later.clear();
+                self.queue.clear();
                 break;
             }
             let file = &self.files[job.file];
@@ -338,12 +340,24 @@ impl Run<'_> {
             Heard::Collected(tests) => {
                 file.state = State::Ready;
                 file.deadline = None;
+                let names = |tests: &[Test]| tests.iter().map(|test| test.name.clone()).collect::<Vec<_>>();
                 if !file.collected {
                     (file.tests, file.collected) = (tests, true);
+                } else if names(&file.tests) != names(&tests) {
+                    // Run again, it declares other tests: a number would mean another one.
+                    (file.state, file.is_broken) = (State::Closing, true);
+                    if let Some(process) = &file.process {
+                        send(&process.control, &Order::Finish);
+                    }
                 }
             }
             Heard::Skipped { reason } => {
                 file.state = State::Closing;
+                let wanted = |part: &String| file.name.contains(part.as_str());
+                let chosen = self.plan.filter.is_empty() || self.plan.filter.iter().any(wanted);
+                if self.plan.list || !chosen || !self.plan.tags.is_empty() {
+                    return;
+                }
                 let verdict = Verdict { outcome: Outcome::Skip, message: reason, ..Verdict::default() };
                 let name = file.name.clone();
                 self.record(Record::of_file(name, verdict), Duration::MAX);
@@ -415,7 +429,8 @@ impl Run<'_> {
             !is_lost
         });
         // One of several has done it: each runs alone, so that it is known which.
-        let alone = lost.len() == 1 || self.stopping;
+        let halted = self.plan.fail_fast && self.summary.failures() > 0;
+        let alone = lost.len() == 1 || self.stopping || halted;
         for job in lost {
             match alone {
                 true => self.conclude(job, failed(message.clone())),
@@ -451,8 +466,9 @@ impl Run<'_> {
         let now = Instant::now();
         for index in 0..self.files.len() {
             let flights = self.flights.iter().filter(|flight| flight.job.file == index);
-            let late =
-                flights.map(|flight| flight.deadline).chain(self.files[index].deadline).any(|at| at <= now);
+            // While it does what comes before all tests it passes nothing on: the last of its tests counts.
+            let late = flights.map(|flight| flight.deadline).max().is_some_and(|at| at <= now)
+                || self.files[index].deadline.is_some_and(|at| at <= now);
             if !late {
                 continue;
             }
@@ -519,7 +535,8 @@ impl Run<'_> {
         }
         let is_failure = matches!(verdict.outcome, Outcome::Fail | Outcome::Leak | Outcome::Timeout);
         let retries = test.options.retries.unwrap_or(self.plan.retries);
-        if is_failure && job.attempt <= retries && !self.stopping {
+        let halted = self.plan.fail_fast && self.summary.failures() > 0;
+        if is_failure && job.attempt <= retries && !self.stopping && !halted {
             self.told.retried(&test.name, job.attempt, &verdict);
             self.queue.push_front(Job { attempt: job.attempt + 1, ..job });
             return;

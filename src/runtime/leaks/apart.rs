@@ -1,14 +1,16 @@
 //! Places of its own for a piece of work, so that what it leaves there is its own for certain.
 
 use super::Ground;
+use crate::error::{Result, SysContext};
+use crate::runtime::object::Object;
+use crate::runtime::session::{Done, Intent, Session, StepId};
 use crate::sys::{self, Errno, SysError, fork, keyring, mount, nsfd, process};
 use nix::sched::CloneFlags;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Gives this process, which has one thread, a mount and an IPC namespace, and a folder for temporary files (`TMPDIR`), as far as the kernel lets it; orphans among its descendants come to it. What is its own then is said in `ground`.
-/// Returns the folder.
-pub fn apart(ground: &mut Ground, name: &str) -> Option<PathBuf> {
+pub fn apart(ground: &mut Ground, folder: Option<&Path>) {
     // Without it orphans go to whom they went before.
     let _ = process::set_subreaper(true);
     let made = nsfd::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)
@@ -19,13 +21,26 @@ pub fn apart(ground: &mut Ground, name: &str) -> Option<PathBuf> {
         // Queues are those of the namespace that the mount was made in.
         let _ = fresh("mqueue", Path::new("/dev/mqueue"), Path::new("/"));
     }
-    let folder = std::env::temp_dir().join(name);
-    let made = std::fs::create_dir(&folder).is_ok();
-    if made {
+    if let Some(folder) = folder {
         fork::set_env("TMPDIR", Some(folder.as_os_str()));
-        ground.own_folder = Some(folder);
+        ground.own_folder = Some(folder.to_owned());
     }
-    ground.own_folder.clone()
+}
+
+/// Makes a folder for temporary files. It goes, with what is in it, when the step is undone.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder(session: &Session) -> Result<(StepId, PathBuf)> {
+    const OP: &str = "test";
+    let path = std::env::temp_dir().join(format!("cshell-test-{}-{}", session.token(), session.serial()));
+    let object = Object::Folder { path: path.clone(), id: None };
+    let intent =
+        Intent { op: OP, text: format!("make the folder {}", path.display()), claim: object.clone() };
+    session.step(intent, |_| {
+        std::fs::create_dir(&path).context(OP, format!("cannot make {}", path.display()))?;
+        Ok(Done { value: path.clone(), object, effect: path.display().to_string() })
+    })
 }
 
 /// Gives this process a session keyring: keys in it go with it.

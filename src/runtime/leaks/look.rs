@@ -57,10 +57,12 @@ fn own_groups() -> Vec<(PathBuf, bool)> {
     let mut groups = Vec::new();
     for hierarchy in host {
         let top = hierarchy.own.ancestors().take_while(|dir| dir.join("cgroup.procs").exists()).last();
-        if let Some(top) = top.filter(|top| *top != hierarchy.own) {
+        let is_top = top.is_none_or(|top| top == hierarchy.own);
+        if let Some(top) = top.filter(|_| !is_top) {
             groups.push((top.to_owned(), false));
         }
-        groups.push((hierarchy.own, true));
+        // At the top of a tree others make groups as well.
+        groups.push((hierarchy.own, !is_top));
     }
     groups
 }

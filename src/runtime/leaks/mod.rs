@@ -8,7 +8,7 @@ mod apart;
 mod look;
 mod remove;
 
-pub use apart::{apart, own_keys};
+pub use apart::{apart, folder, own_keys};
 pub use look::{Ground, look, open_files};
 pub use remove::{rank, remove};
 

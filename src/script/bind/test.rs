@@ -14,8 +14,8 @@ use std::time::Duration;
 natives! {
     /// Tests, declared in a file `*_test.rhai` and run by `cshell test`.
     ///
-    /// Each test runs in a process of its own. What the file, a group or `before_all` made is there for all of them, and what a
-    /// test makes is its own. A function `test_…` of the file is a test as well: it is called with what the function `setup` of
+    /// Each test runs in a process of its own. What the file, a group or `before_all` made is there for all of them (other than queues,
+    /// semaphores and shared memory, which each test has for itself), and what a test makes is its own. A function `test_…` of the file is a test as well: it is called with what the function `setup` of
     /// the file returned, if there is one and it takes a parameter, or else with what `setup_file` returned. `teardown` and
     /// `teardown_file` are called after each test and after the last one.
     pub const TEST = "test";
@@ -270,6 +270,9 @@ impl FromOptions for CaseOptions {
             return Err(opts.at().key("leaves").wrong(what));
         }
         let timeout: Option<Duration> = opts.take("timeout")?;
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(opts.at().key("timeout").wrong("must be more than nothing"));
+        }
         Ok(Self {
             timeout,
             slow: opts.take("slow")?,

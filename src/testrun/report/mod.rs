@@ -98,6 +98,9 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn new(plan: &Plan) -> Self {
+        if plan.format == Format::Tap && !plan.list {
+            say("TAP version 14\n");
+        }
         Self {
             format: plan.format,
             human: Human::new(),
@@ -126,7 +129,7 @@ impl Told {
             return;
         }
         match self.format {
-            Format::Tap => say("TAP version 14\n"),
+            Format::Tap => {}
             Format::Json => say(&json::planned(count, self.seed)),
             Format::Human | Format::Junit => {}
         }
