@@ -172,6 +172,8 @@ fn skips_are_never_passes() {
     // Where nothing but skips is left, nothing was tested.
     assert_eq!(results(&tests(&["-f", "> a"], text)).1, Ended::Exit(4));
     // One to do that passes is no longer one.
+    let before = tests(&[], "test::before_all(|| exit(0)); test::check(\"x\", || ());");
+    assert_eq!(result(&before, "x")["message"], "before all tests: it called exit(0): a run ends by itself");
     let passes = tests(&[], "test::todo(\"x\", || ());");
     assert_eq!(results(&passes), (list(&[("x", "FAIL")]), Ended::Exit(100)));
     // A file may skip itself.

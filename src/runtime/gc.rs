@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 const OP: &str = "gc";
 const LOCK: &str = "lock";
 const LEDGER: &str = "ledger";
-/// What the name of a session's folder begins with until it is locked.
-const BIRTH: &str = ".";
 
 /// What was found of one dead session.
 #[derive(Debug)]
@@ -69,11 +67,8 @@ fn homes(dirs: &StateDirs) -> Result<Vec<PathBuf>> {
     let mut homes = Vec::new();
     for entry in entries {
         let entry = entry.context(OP, format!("cannot read {}", dirs.run.display()))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("session-") {
+        if entry.file_name().to_string_lossy().starts_with("session-") {
             homes.push(entry.path());
-        } else if name.starts_with(BIRTH) {
-            forget_birth(&entry.path());
         }
     }
     homes.sort();
@@ -83,12 +78,9 @@ fn homes(dirs: &StateDirs) -> Result<Vec<PathBuf>> {
 /// Takes the lock of a session's folder if its owner is dead.
 fn try_lock(home: &Path) -> Result<Option<File>> {
     let path = home.join(LOCK);
-    let file = match File::options().write(true).open(&path) {
-        // Another program is removing it, or has died while it did: an empty folder is nobody's.
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
-            let _ = std::fs::remove_dir(home);
-            return Ok(None);
-        }
+    let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+        // Another program removed it meanwhile.
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.context(OP, format!("cannot open {}", path.display()))?,
     };
     let locked = sys::file::try_lock(&file).context(OP, format!("cannot lock {}", path.display()))?;
@@ -106,36 +98,32 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 /// Makes a session's folder and takes its lock.
 ///
-/// It is born under a name that no sweep looks at, and gets its own once it is locked: else a sweep of another program could
-/// take the lock first, and remove the folder.
-///
 /// # Errors
 /// When that is not possible.
 pub fn make_locked(home: &Path) -> Result<File> {
-    let name = home.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let birth = home.with_file_name(format!("{BIRTH}{name}"));
-    let what = || format!("cannot create {}", home.display());
-    std::fs::create_dir(&birth).context("session", what())?;
-    let locked = || {
-        let path = birth.join(LOCK);
-        let file = File::options().create_new(true).write(true).open(&path).context("session", what())?;
-        match sys::file::try_lock(&file).context("session", what())? {
-            true => std::fs::rename(&birth, home).context("session", what()).map(|()| file),
-            false => Err(Error::new(ErrorKind::Busy, "session", format!("cannot lock {}", path.display()))),
+    // A sweep of another program may remove the folder before its lock is taken: try again then, and less and less often where
+    // many sessions begin at once.
+    for turn in 0..400u32 {
+        if turn >= 16 {
+            std::thread::sleep(std::time::Duration::from_micros(u64::from(turn) * 20));
         }
-    };
-    // Nothing is in it but, perhaps, the lock, and nobody else knows it.
-    locked().map_err(|error| error.also(remove_home(&birth).err().into_iter().collect()))
-}
-
-/// Removes a folder whose program died between its birth and its lock: when it is old enough that nobody is at that.
-fn forget_birth(birth: &Path) {
-    const AGE: std::time::Duration = std::time::Duration::from_secs(60);
-    let made = std::fs::symlink_metadata(birth).and_then(|data| data.modified()).ok();
-    if made.and_then(|made| made.elapsed().ok()).is_some_and(|age| age > AGE) {
-        // What cannot be removed now is tried again by the next program.
-        let _ = remove_home(birth);
+        std::fs::create_dir(home)
+            .or_else(|source| match source.kind() {
+                std::io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(source),
+            })
+            .context("session", format!("cannot create {}", home.display()))?;
+        match try_lock(home) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(error) => {
+                // Nothing is in it but, perhaps, the lock: no other program can be at work there.
+                let left = remove_home(home).err();
+                return Err(error.also(left.into_iter().collect()));
+            }
+        }
     }
+    Err(Error::new(ErrorKind::Busy, "session", format!("cannot lock {}", home.display())))
 }
 
 /// The tokens of the sessions that are at work, or have left something.

@@ -221,7 +221,16 @@ impl Scene<'_> {
             let group = groups.get(index).into_iter().collect::<Vec<_>>();
             hooks(&group, When::BeforeAll).into_iter().try_for_each(|hook| self.around(hook))
         };
-        outcome().map_err(|error: Raised| Failure::of(*error, self.shell))
+        outcome().map_err(|error: Raised| self.of_file(*error))
+    }
+
+    /// What failed outside of a test. An `exit` there ends nothing but the function.
+    fn of_file(&self, error: EvalAltResult) -> Failure {
+        let failure = Failure::of(error, self.shell);
+        let Some(code) = self.shell.exit_code() else { return failure };
+        self.shell.clear_exit();
+        let message = format!("it called exit({code}): a run ends by itself");
+        Failure { report: Report::plain(message, 1).into(), ..failure }
     }
 
     /// Calls what is to be called after all tests of a group; of the file `teardown_file` as well. What goes wrong is a note of the
@@ -229,7 +238,7 @@ impl Scene<'_> {
     pub fn end(&self, groups: &[Group], index: usize) {
         let note = |result: Result<(), Raised>| {
             let Err(error) = result else { return };
-            let report = Report::of_eval(*error, self.shell.script());
+            let report = self.of_file(*error).report;
             let line = report.place.as_ref().and_then(|place| place.position.line());
             let line = line.map(|line| format!(" at line {line}")).unwrap_or_default();
             self.shell.suite().note(format!("after all tests: {}{line}", report.message));

@@ -138,6 +138,8 @@ pub struct Suite {
     open: Cell<bool>,
     /// Whether a test runs.
     runs: Cell<bool>,
+    /// Whether the file has declared its tests.
+    settled: Cell<bool>,
     /// Why the test that runs is skipped.
     skipped: RefCell<Option<String>>,
     /// What the test that runs says beside its result.
@@ -154,6 +156,7 @@ impl Default for Suite {
             current: Cell::new(0),
             open: Cell::new(false),
             runs: Cell::new(false),
+            settled: Cell::new(false),
             skipped: RefCell::default(),
             notes: RefCell::default(),
             seed: Cell::new(0),
@@ -187,6 +190,10 @@ impl Suite {
     pub fn check_open(&self, op: &'static str) -> Result<()> {
         if self.open.get() {
             return Ok(());
+        }
+        if self.settled.get() && !self.runs.get() {
+            let what = "that is for tests, and for the file while it runs from its top";
+            return Err(Error::new(ErrorKind::InvalidArgument, op, what));
         }
         Err(match self.runs.get() {
             false => {
@@ -275,6 +282,7 @@ impl Suite {
     /// Ends the declarations: the functions of the file are run as the file says.
     pub fn settle(&self) {
         self.open.set(false);
+        self.settled.set(true);
         let groups = self.groups.borrow();
         for case in self.cases.borrow_mut().iter_mut() {
             if matches!(case.body, Body::Function(_)) {

@@ -3,6 +3,7 @@
 use crate::script::suite::CaseOptions;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What the runner wants of the process of a file.
@@ -188,8 +189,19 @@ impl Lines {
     }
 }
 
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether something could not be said.
+pub(super) fn lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// Writes to a stream of this program that may be closed.
 pub(super) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // A reader that went away has seen enough; a disk that is full has lost the report.
+    if written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
+        LOST.store(true, Ordering::Relaxed);
+    }
 }

@@ -26,7 +26,7 @@ mod units;
 pub use report::Format;
 pub use select::Shard;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cancel;
 use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::state::StateDirs;
@@ -120,5 +120,9 @@ pub fn run(plan: &Plan) -> Result<u8> {
         runner::run(&Plan { runtime: Some(runtime.clone()), ..plan.clone() }, &files, &mut told)?;
     }
     told.compare();
+    if message::lost() {
+        let what = "the report could not be written to the standard output";
+        return Err(Error::new(ErrorKind::LimitReached, "test", what));
+    }
     Ok(summary.exit_code(plan))
 }

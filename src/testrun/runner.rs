@@ -9,6 +9,7 @@ use super::{Plan, file};
 use crate::error::{Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::cgroup::nest;
+use crate::runtime::gc;
 use crate::runtime::session::{Session, StepId};
 use crate::script::suite::CaseOptions;
 use crate::sys::fork;
@@ -437,8 +438,11 @@ impl Run<'_> {
                 false => self.queue.push_front(Job { alone: true, ..job }),
             }
         }
-        // What it leaves comes to this process.
+        // What it leaves comes to this process, and what its session has made is taken back as that of any that was killed.
         self.end_orphans();
+        if matches!(exit, Some(Exit::Signal(_))) {
+            gc::sweep(&self.plan.dirs);
+        }
         if let Some(step) = self.files[index].group.take() {
             // What cannot be removed now is tried again at the end, and told then.
             let _ = self.session.undo_steps(&[step]);
