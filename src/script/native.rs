@@ -149,14 +149,16 @@ impl Native {
         let place = call.place();
         shell.hooks().set_at(&place);
         let watcher = shell.watcher().filter(|_| self.form != Form::Property);
+        // Only who is told needs the place for longer.
+        let told = watcher.is_some().then(|| place.clone());
         if let Some(watcher) = &watcher {
             watcher.begins(self.op, &place, &|| values.iter().map(|value| format!("{value} ")).collect());
         }
-        shell.session().set_at(Some(place.clone()));
+        shell.session().set_at(Some(place));
         let mut args =
             Args { call: &call, params: self.params, values, next: 0, method: self.form != Form::Function };
         let outcome = (self.run)(&call, &mut args);
-        if let Some(watcher) = watcher {
+        if let Some((watcher, place)) = watcher.zip(told) {
             watcher.returned(self.op, &place);
         }
         call.leave(hooks::leave(&call, outcome))

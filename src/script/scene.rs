@@ -7,7 +7,7 @@ use crate::script::error::ScriptError;
 use crate::script::report::Report;
 use crate::script::shell::Shell;
 use crate::script::suite::{Body, Case, CaseOptions, Group, When};
-use crate::script::{engine, source};
+use crate::script::{engine, source, suite};
 use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
 use std::cell::RefCell;
 use std::path::Path;
@@ -163,7 +163,8 @@ impl Scene<'_> {
     /// # Errors
     /// What failed first.
     pub fn perform(&self, case: &Case, groups: &[Group]) -> Result<(), Failure> {
-        let groups = chain(groups, case);
+        let groups: Vec<&Group> =
+            suite::chain(groups, case.group).into_iter().filter_map(|index| groups.get(index)).collect();
         let mut given = self.fixtures.borrow().file.clone();
         let mut outcome = self.perform_inner(case, &groups, &mut given);
         // Nothing more is run by an engine that was told to end.
@@ -252,14 +253,6 @@ impl Scene<'_> {
             note(self.call("teardown_file", &[value]).map(drop));
         }
     }
-}
-
-/// The groups around a test, the file first.
-fn chain<'a>(groups: &'a [Group], case: &Case) -> Vec<&'a Group> {
-    let above = |group: &&'a Group| group.parent.and_then(|parent| groups.get(parent));
-    let mut chain: Vec<&Group> = std::iter::successors(groups.get(case.group), above).collect();
-    chain.reverse();
-    chain
 }
 
 fn hooks<'a>(groups: &[&'a Group], when: When) -> Vec<&'a FnPtr> {

@@ -128,6 +128,15 @@ pub struct Group {
     pub around: Vec<(When, FnPtr)>,
 }
 
+/// The numbers of the groups around one, the file first and itself last.
+#[must_use]
+pub fn chain(groups: &[Group], index: usize) -> Vec<usize> {
+    let above = |index: &usize| groups.get(*index).and_then(|group| group.parent);
+    let mut chain: Vec<usize> = std::iter::successors(Some(index), above).collect();
+    chain.reverse();
+    chain
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Suite {

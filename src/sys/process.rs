@@ -97,16 +97,19 @@ pub fn children() -> Vec<i32> {
 /// Whether it exists and is no zombie.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
+    stat_field(pid, 0).is_some_and(|state| !matches!(state.as_str(), "Z" | "X"))
 }
 
 /// The process that is told of its end.
 #[must_use]
 pub fn parent(pid: i32) -> Option<i32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// A field of `/proc/PID/stat`, counted behind the command, which is in brackets and may hold anything.
+fn stat_field(pid: i32, index: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(index).map(ToOwned::to_owned)
 }
 
 /// The greatest resident size of this process so far, in bytes.

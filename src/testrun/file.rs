@@ -3,19 +3,20 @@
 
 use super::Plan;
 use super::keeper::{self, Charge};
-use super::message::{Lines, Order, Test, Told, Verdict, send};
+use super::message::{Lines, Order, Test, Told, Verdict, collect_child, readable, send};
 use crate::error::SysContext as _;
 use crate::runtime::cancel;
 use crate::runtime::cgroup::nest;
-use crate::runtime::leaks::{self, Ground};
+use crate::runtime::leaks;
 use crate::runtime::session::{Session, StepId};
 use crate::script::report::{Report, full_text};
 use crate::script::scene::{self, Scene};
 use crate::script::shell::Shell;
-use crate::script::suite::{Body, Case, Group};
+use crate::script::suite::{self, Body, Case, Group};
 use crate::sys::fork;
 use crate::sys::process;
 use crate::text::report;
+use nix::libc::{SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,7 +36,7 @@ pub(super) fn run(path: &Path, plan: &Plan, group: Option<&Path>, control: &Owne
     // Away from the terminal: what is typed there is for the runner.
     let prepared = fork::new_session()
         .and_then(|()| process::set_subreaper(true))
-        .and_then(|()| fork::set_death_signal(libc_term()));
+        .and_then(|()| fork::set_death_signal(SIGTERM));
     let output = tempfile_in_memory();
     if let (Ok(()), Some(output)) = (prepared, &output) {
         let silent = fork::replace(output, 1).and_then(|()| fork::replace(output, 2));
@@ -63,10 +64,6 @@ pub(super) fn run(path: &Path, plan: &Plan, group: Option<&Path>, control: &Owne
     }
     send(control, &Told::Closed { problems });
     fork::leave(0)
-}
-
-fn libc_term() -> i32 {
-    process::signal_number("TERM").unwrap_or(15)
 }
 
 /// Why a file has no tests to run.
@@ -101,7 +98,7 @@ fn collect(path: &Path, shell: &Rc<Shell>, plan: &Plan, control: &OwnedFd) -> Re
     let file = File {
         shell: shell.clone(),
         control: control.try_clone().ok(),
-        ground: Ground::new(plan.dirs.clone(), plan.apart(path)),
+        apart: plan.apart(path),
         nest: plan.nest.clone(),
     };
     let result = scene::open(path, shell, move |scene| serve(&file, scene));
@@ -120,7 +117,8 @@ fn collect(path: &Path, shell: &Rc<Shell>, plan: &Plan, control: &OwnedFd) -> Re
 struct File {
     shell: Rc<Shell>,
     control: Option<OwnedFd>,
-    ground: Ground,
+    /// Folders that no leak check looks at.
+    apart: Vec<PathBuf>,
     /// Where each test gets a control group.
     nest: Option<PathBuf>,
 }
@@ -187,15 +185,13 @@ fn serve(file: &File, scene: &Scene<'_>) {
                         case,
                         groups: &groups,
                         limits,
-                        ground: &file.ground,
+                        apart: &file.apart,
                         folder: None,
                     };
                     match start(&charge, ticket, file.nest.as_deref(), &mut running) {
                         Ok(one) => running.push(one),
                         Err(error) => {
-                            let message = format!("the test could not be started: {error}");
-                            let text = format!("error: {message}\n");
-                            let verdict = Verdict { message, text, ..Verdict::default() };
+                            let verdict = Verdict::failed(format!("the test could not be started: {error}"));
                             send(control, &Told::Result { ticket, verdict: verdict.into() });
                         }
                     }
@@ -256,11 +252,6 @@ fn wait(control: &OwnedFd, running: &[Running]) {
     let _ = poll(&mut fds, PollTimeout::NONE);
 }
 
-fn readable(fd: &OwnedFd) -> bool {
-    let mut one = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut one, PollTimeout::ZERO).is_ok_and(|count| count > 0)
-}
-
 /// Passes on what keepers have told that have come to their end.
 fn collect_results(control: &OwnedFd, running: &mut Vec<Running>, session: &Session) {
     let known: Vec<i32> = running.iter().map(|one| one.pid).collect();
@@ -273,8 +264,7 @@ fn collect_results(control: &OwnedFd, running: &mut Vec<Running>, session: &Sess
         let exit = process::wait(&one.pidfd, true);
         let verdict = verdict.unwrap_or_else(|| {
             end_orphans(&known, session);
-            let message = format!("what keeps the test was ended from outside ({exit:?})");
-            Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
+            Verdict::failed(format!("what keeps the test was ended from outside ({exit:?})"))
         });
         // What cannot be removed now is tried again when the file is at its end, and told then.
         let _ = session.undo_steps(&std::mem::take(&mut one.steps));
@@ -287,7 +277,7 @@ fn collect_results(control: &OwnedFd, running: &mut Vec<Running>, session: &Sess
 fn stop(control: &OwnedFd, running: &mut Vec<Running>, session: &Session) {
     let deadline = std::time::Instant::now() + GRACE;
     for one in running.iter() {
-        let _ = process::signal(&one.pidfd, libc_term());
+        let _ = process::signal(&one.pidfd, SIGTERM);
     }
     while !running.is_empty() && std::time::Instant::now() < deadline {
         let mut fds: Vec<PollFd<'_>> =
@@ -298,7 +288,7 @@ fn stop(control: &OwnedFd, running: &mut Vec<Running>, session: &Session) {
     }
     for one in running.iter() {
         // Stopped, or held by the kernel.
-        let _ = process::signal(&one.pidfd, process::signal_number("KILL").unwrap_or(9));
+        let _ = process::signal(&one.pidfd, SIGKILL);
     }
 }
 
@@ -310,13 +300,7 @@ fn end_orphans(keepers: &[i32], session: &Session) {
         if keepers.contains(&pid) || of_step(pid) {
             continue;
         }
-        let Ok(pidfd) = process::open(pid) else { continue };
-        let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut one, 1000u16).is_ok_and(|count| count == 0) {
-            let _ = process::signal(&pidfd, process::signal_number("KILL").unwrap_or(9));
-            let _ = poll(&mut one, 1000u16);
-        }
-        let _ = process::wait(&pidfd, false);
+        collect_child(pid, 1000);
     }
 }
 
@@ -328,10 +312,7 @@ fn begin(
     case: &Case,
     begun: &mut Begun,
 ) -> Result<(), (String, String)> {
-    let above = |index: &usize| groups.get(*index).and_then(|group| group.parent);
-    let mut chain: Vec<usize> = std::iter::successors(Some(case.group), above).collect();
-    chain.reverse();
-    for index in chain {
+    for index in suite::chain(groups, case.group) {
         if let Some((_, message, text)) = begun.failed.iter().find(|(failed, _, _)| *failed == index) {
             return Err((message.clone(), text.clone()));
         }

@@ -5,7 +5,7 @@
 //! Orphans among the test's descendants come to it.
 
 use super::body::{self, Task, process_left};
-use super::message::{Body, Left, Limits, Lines, Outcome, Report, Verdict, send};
+use super::message::{Body, Left, Limits, Lines, Outcome, Report, Verdict, readable, send};
 use crate::error::SysContext as _;
 use crate::runtime::leaks::{self, Ground, Kind, Sight, Thing};
 use crate::runtime::ledger::Ledger;
@@ -18,9 +18,10 @@ use crate::script::suite::{Case, Group};
 use crate::sys::fork;
 use crate::sys::process;
 use crate::sys::process::Exit;
+use nix::libc::{SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,8 @@ pub(super) struct Charge<'a> {
     pub(super) case: &'a Case,
     pub(super) groups: &'a [Group],
     pub(super) limits: Limits,
-    pub(super) ground: &'a Ground,
+    /// Folders that are looked at by nobody.
+    pub(super) apart: &'a [PathBuf],
     /// The folder for temporary files that is the test's own.
     pub(super) folder: Option<&'a Path>,
 }
@@ -51,10 +53,7 @@ pub(super) fn keep(charge: &Charge<'_>, file: i32, to: &OwnedFd) -> ! {
     let began = Instant::now();
     let verdict = match tend(charge, file) {
         Ok(verdict) => verdict,
-        Err(error) => {
-            let message = format!("the test could not be started: {}", full_text(&error));
-            Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
-        }
+        Err(error) => Verdict::failed(format!("the test could not be started: {}", full_text(&error))),
     };
     let around = began.elapsed();
     send(to, &Verdict { around, ..verdict });
@@ -72,8 +71,7 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     const OP: &str = "test";
     let session = charge.shell.session();
     session.renew()?;
-    let mut ground = charge.ground.clone();
-    ground.renew();
+    let mut ground = Ground::new(session.dirs().clone(), charge.apart.iter().cloned());
     leaks::apart(&mut ground, charge.folder);
     let before = charge.limits.leak_check.then(|| leaks::look(&ground));
     let (output, output_child) = fork::pipe().context(OP, "cannot make a pipe")?;
@@ -126,16 +124,12 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
 /// Prepares the process that a test is run in: a group of processes of its own, its output in a pipe, nothing to read.
 fn process_of_test(output: &OwnedFd) -> crate::error::Result<()> {
     const WHAT: &str = "cannot prepare the process of the test";
-    fork::set_death_signal(libc_signal("TERM")).context("test", WHAT)?;
+    fork::set_death_signal(SIGTERM).context("test", WHAT)?;
     let null = std::fs::File::options().read(true).open("/dev/null");
     if let Ok(null) = null {
         fork::replace(null, 0).context("test", WHAT)?;
     }
     fork::replace(output, 1).and_then(|()| fork::replace(output, 2)).context("test", WHAT)
-}
-
-fn libc_signal(name: &str) -> i32 {
-    process::signal_number(name).unwrap_or(15)
 }
 
 /// A call that a test has made.
@@ -196,9 +190,9 @@ impl Watch {
                 (asked, self.stopped, self.timed_out) = (true, stop, !stop);
                 deadline = Instant::now() + GRACE;
                 // One that has ended is collected above.
-                let _ = process::signal(&ward.pidfd, libc_signal("TERM"));
+                let _ = process::signal(&ward.pidfd, SIGTERM);
             } else if asked && Instant::now() >= deadline {
-                let _ = process::signal(&ward.pidfd, libc_signal("KILL"));
+                let _ = process::signal(&ward.pidfd, SIGKILL);
                 deadline = Instant::now() + DEATH;
             }
             let mut fds = vec![PollFd::new(ward.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -211,14 +205,10 @@ impl Watch {
             let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             // What came, or nothing: everything is looked at.
             let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
-            let ready = |fd: &OwnedFd| {
-                let mut one = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-                poll(&mut one, PollTimeout::ZERO).is_ok_and(|count| count > 0)
-            };
-            if speaks && ready(&ward.output) {
+            if speaks && readable(&ward.output) {
                 speaks = self.output.fill(&ward.output);
             }
-            if tells && ready(&ward.told) {
+            if tells && readable(&ward.told) {
                 tells = self.lines.fill(&ward.told);
                 self.sort();
             }
@@ -227,11 +217,7 @@ impl Watch {
 
     /// What is in the pipe of a process that has ended.
     fn hear(&mut self, told: &OwnedFd) {
-        nonblocking(told);
-        let mut before = usize::MAX;
-        while self.lines.fill(told) && before != self.lines.len() {
-            before = self.lines.len();
-        }
+        while readable(told) && self.lines.fill(told) {}
         self.sort();
     }
 
@@ -247,8 +233,7 @@ impl Watch {
     }
 
     fn take_output(&mut self, output: &OwnedFd) {
-        nonblocking(output);
-        while self.output.fill_some(output) {}
+        while readable(output) && self.output.fill(output) {}
     }
 
     fn verdict(&self, timeout: Duration) -> Verdict {
@@ -292,11 +277,6 @@ impl Watch {
     }
 }
 
-fn nonblocking(fd: &OwnedFd) {
-    // A pipe of our own: the kernel does not refuse.
-    let _ = rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK);
-}
-
 /// The beginning and the end of what a test wrote.
 #[derive(Default)]
 struct Output {
@@ -306,6 +286,7 @@ struct Output {
 }
 
 impl Output {
+    /// Takes what is there. `false` at the end.
     fn fill(&mut self, from: &OwnedFd) -> bool {
         let mut chunk = [0; 16384];
         match rustix::io::read(from, &mut chunk) {
@@ -316,16 +297,6 @@ impl Output {
             }
             Err(error) => error == rustix::io::Errno::INTR || error == rustix::io::Errno::AGAIN,
         }
-    }
-
-    /// As `fill`; `false` when nothing is there.
-    fn fill_some(&mut self, from: &OwnedFd) -> bool {
-        let mut chunk = [0; 16384];
-        let read = rustix::io::read(from, &mut chunk);
-        read.is_ok_and(|len| {
-            self.take(&chunk[..len]);
-            len > 0
-        })
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -367,7 +338,7 @@ fn end_all(told: Option<&Report>, last: Option<&str>, verdict: &mut Verdict) {
                 }
             }
             let Ok(pidfd) = process::open(pid) else { continue };
-            let _ = process::signal(&pidfd, libc_signal("KILL"));
+            let _ = process::signal(&pidfd, SIGKILL);
             let left = deadline.saturating_duration_since(Instant::now());
             let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], left);

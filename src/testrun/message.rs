@@ -1,8 +1,12 @@
 //! What the processes of a run tell each other: a line of JSON each, over pipes and sockets.
 
 use crate::script::suite::CaseOptions;
+use crate::sys::process;
+use nix::libc::SIGKILL;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -99,6 +103,14 @@ pub(super) struct Verdict {
     pub(super) around: Duration,
 }
 
+impl Verdict {
+    /// A failure that is told by one line.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { text: format!("error: {message}\n"), message, ..Self::default() }
+    }
+}
+
 /// What the process of a test tells the one that keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Body {
@@ -130,7 +142,7 @@ pub(super) struct Report {
 }
 
 /// Writes a message. Nobody is left to be told when this fails.
-pub(super) fn send(to: impl std::os::fd::AsFd, message: &impl Serialize) {
+pub(super) fn send(to: impl AsFd, message: &impl Serialize) {
     let Ok(mut line) = serde_json::to_vec(message) else { return };
     line.push(b'\n');
     let fd = to.as_fd();
@@ -146,9 +158,24 @@ pub(super) fn send(to: impl std::os::fd::AsFd, message: &impl Serialize) {
 }
 
 fn wait_writable(fd: std::os::fd::BorrowedFd<'_>) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     // Whatever it answers, writing is tried again.
     let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::NONE);
+}
+
+/// Whether there is something to read, or the end.
+pub(super) fn readable(fd: impl AsFd) -> bool {
+    poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
+/// Waits so long for the end of a child, kills it if it has not come, and collects it.
+pub(super) fn collect_child(pid: i32, patience: u16) {
+    let Ok(pidfd) = process::open(pid) else { return };
+    let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut one, patience).is_ok_and(|count| count == 0) {
+        let _ = process::signal(&pidfd, SIGKILL);
+        let _ = poll(&mut one, 1000u16);
+    }
+    let _ = process::wait(&pidfd, false);
 }
 
 /// Lines that come in pieces.
@@ -159,7 +186,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Reads what is there, without waiting. `false` at the end of the input.
-    pub(super) fn fill(&mut self, from: impl std::os::fd::AsFd) -> bool {
+    pub(super) fn fill(&mut self, from: impl AsFd) -> bool {
         let mut chunk = [0; 16384];
         match rustix::io::read(&from, &mut chunk) {
             Ok(0) => false,
@@ -170,11 +197,6 @@ impl Lines {
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => true,
             Err(_) => false,
         }
-    }
-
-    /// How much is there.
-    pub(super) fn len(&self) -> usize {
-        self.buffer.len()
     }
 
     /// The next whole message. What is none is passed over.

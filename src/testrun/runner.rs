@@ -1,7 +1,9 @@
 //! Decides what runs when: so many tests at once as there are places, those of a group one after the other, those that run alone at
 //! the end, each in a process of the file that declares it.
 
-use super::message::{Limits, Lines, Order, Outcome, Test, Told as Heard, Verdict, send};
+use super::message::{
+    Limits, Lines, Order, Outcome, Test, Told as Heard, Verdict, collect_child, readable, send,
+};
 use super::report::{Record, Told};
 use super::select::{self, Job, full_name};
 use super::summary::Summary;
@@ -15,6 +17,7 @@ use crate::script::suite::CaseOptions;
 use crate::sys::fork;
 use crate::sys::process;
 use crate::sys::process::Exit;
+use nix::libc::{SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -230,7 +233,7 @@ impl Run<'_> {
     fn start_what_fits(&mut self) -> Result<()> {
         let mut later = VecDeque::new();
         while let Some(job) = self.queue.pop_front() {
-            if self.stopping || (self.plan.fail_fast && self.summary.failures() > 0) {
+            if self.stopping || self.is_halted() {
                 later.clear();
                 self.queue.clear();
                 break;
@@ -244,7 +247,7 @@ impl Run<'_> {
             if file.state == State::Gone {
                 if file.is_broken {
                     let message = "its file could not be run again after its process was ended";
-                    self.conclude(job, failed(message.to_owned()));
+                    self.conclude(job, Verdict::failed(message.to_owned()));
                     continue;
                 }
                 self.begin(job.file)?;
@@ -318,8 +321,7 @@ impl Run<'_> {
 
     fn hear(&mut self, index: usize) {
         let Some(process) = &mut self.files[index].process else { return };
-        let mut one = [PollFd::new(process.control.as_fd(), PollFlags::POLLIN)];
-        if !poll(&mut one, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+        if !readable(&process.control) {
             return;
         }
         let is_open = process.lines.fill(&process.control);
@@ -384,15 +386,13 @@ impl Run<'_> {
                     file.is_broken = true;
                     self.summary.broken += 1;
                     let name = file.name.clone();
-                    let verdict = failed(silent(self.plan.timeout * TOP));
+                    let verdict = Verdict::failed(silent(self.plan.timeout * TOP));
                     self.told.finished(&Record::of_file(name, verdict));
                 }
                 for problem in problems {
                     self.summary.problems += 1;
                     let name = self.files[index].name.clone();
-                    let text = format!("error: {problem}\n");
-                    let verdict = Verdict { message: problem, text, ..Verdict::default() };
-                    self.told.finished(&Record::of_file(name, verdict));
+                    self.told.finished(&Record::of_file(name, Verdict::failed(problem)));
                 }
             }
         }
@@ -419,7 +419,7 @@ impl Run<'_> {
             file.is_broken = true;
             self.summary.broken += 1;
             let name = self.files[index].name.clone();
-            self.told.finished(&Record::of_file(name, failed(message.clone())));
+            self.told.finished(&Record::of_file(name, Verdict::failed(message.clone())));
         }
         let mut lost = Vec::new();
         self.flights.retain(|flight| {
@@ -430,11 +430,10 @@ impl Run<'_> {
             !is_lost
         });
         // One of several has done it: each runs alone, so that it is known which.
-        let halted = self.plan.fail_fast && self.summary.failures() > 0;
-        let alone = lost.len() == 1 || self.stopping || halted;
+        let alone = lost.len() == 1 || self.stopping || self.is_halted();
         for job in lost {
             match alone {
-                true => self.conclude(job, failed(message.clone())),
+                true => self.conclude(job, Verdict::failed(message.clone())),
                 false => self.queue.push_front(Job { alone: true, ..job }),
             }
         }
@@ -455,13 +454,7 @@ impl Run<'_> {
         let known: Vec<i32> =
             self.files.iter().filter_map(|file| file.process.as_ref()).map(|process| process.pid).collect();
         for pid in process::children().into_iter().filter(|pid| !known.contains(pid)) {
-            let Ok(pidfd) = process::open(pid) else { continue };
-            let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut one, 10_000u16).is_ok_and(|count| count == 0) {
-                let _ = process::signal(&pidfd, process::signal_number("KILL").unwrap_or(9));
-                let _ = poll(&mut one, 1000u16);
-            }
-            let _ = process::wait(&pidfd, false);
+            collect_child(pid, 10_000);
         }
     }
 
@@ -478,8 +471,7 @@ impl Run<'_> {
             }
             let file = &mut self.files[index];
             let Some(process) = &file.process else { continue };
-            let signal = if file.told_to_end { "KILL" } else { "TERM" };
-            let _ = process::signal(&process.pidfd, process::signal_number(signal).unwrap_or(9));
+            let _ = process::signal(&process.pidfd, if file.told_to_end { SIGKILL } else { SIGTERM });
             file.told_to_end = true;
             file.deadline = Some(now + Duration::from_secs(10));
             for flight in self.flights.iter_mut().filter(|flight| flight.job.file == index) {
@@ -497,7 +489,7 @@ impl Run<'_> {
         self.queue.clear();
         for file in &mut self.files {
             if let Some(process) = &file.process {
-                let _ = process::signal(&process.pidfd, process::signal_number("TERM").unwrap_or(15));
+                let _ = process::signal(&process.pidfd, SIGTERM);
                 file.deadline = Some(Instant::now() + CLOSING);
                 file.told_to_end = true;
             } else {
@@ -524,6 +516,11 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whether nothing more is begun, because something has failed.
+    fn is_halted(&self) -> bool {
+        self.plan.fail_fast && self.summary.failures() > 0
+    }
+
     /// What a try of a test means: another one, or its result.
     fn conclude(&mut self, job: Job, mut verdict: Verdict) {
         let file = &self.files[job.file];
@@ -531,7 +528,8 @@ impl Run<'_> {
         if test.todo {
             match verdict.outcome {
                 Outcome::Pass => {
-                    verdict = failed("it passes: it is time to declare it with `test::check`".to_owned());
+                    verdict =
+                        Verdict::failed("it passes: it is time to declare it with `test::check`".to_owned());
                 }
                 Outcome::Fail | Outcome::Leak | Outcome::Timeout => verdict.outcome = Outcome::Todo,
                 _ => {}
@@ -539,8 +537,7 @@ impl Run<'_> {
         }
         let is_failure = matches!(verdict.outcome, Outcome::Fail | Outcome::Leak | Outcome::Timeout);
         let retries = test.options.retries.unwrap_or(self.plan.retries);
-        let halted = self.plan.fail_fast && self.summary.failures() > 0;
-        if is_failure && job.attempt <= retries && !self.stopping && !halted {
+        if is_failure && job.attempt <= retries && !self.stopping && !self.is_halted() {
             self.told.retried(&test.name, job.attempt, &verdict);
             self.queue.push_front(Job { attempt: job.attempt + 1, ..job });
             return;
@@ -557,9 +554,6 @@ impl Run<'_> {
             ..Record::of_file(file.name.clone(), verdict)
         };
         self.record(record, slow);
-        if is_failure && self.plan.fail_fast {
-            self.queue.clear();
-        }
     }
 
     fn record(&mut self, record: Record, slow: Duration) {
@@ -573,10 +567,6 @@ impl Run<'_> {
 
 fn silent(timeout: Duration) -> String {
     format!("it had not run from its top after {}, and was ended", super::units::duration(timeout))
-}
-
-fn failed(message: String) -> Verdict {
-    Verdict { text: format!("error: {message}\n"), message, ..Verdict::default() }
 }
 
 /// The verdict on a test for which nothing is to be run.

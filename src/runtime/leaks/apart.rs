@@ -1,9 +1,9 @@
 //! Places of its own for a piece of work, so that what it leaves there is its own for certain.
 
 use super::Ground;
-use crate::error::{Result, SysContext};
-use crate::runtime::object::Object;
-use crate::runtime::session::{Done, Intent, Session, StepId};
+use crate::error::Result;
+use crate::runtime::fs::claim::{self, New};
+use crate::runtime::session::{Session, StepId};
 use crate::sys::{self, Errno, SysError, fork, keyring, mount, nsfd, process};
 use nix::sched::CloneFlags;
 use std::os::unix::fs::PermissionsExt;
@@ -34,13 +34,9 @@ pub fn apart(ground: &mut Ground, folder: Option<&Path>) {
 pub fn folder(session: &Session) -> Result<(StepId, PathBuf)> {
     const OP: &str = "test";
     let path = std::env::temp_dir().join(format!("cshell-test-{}-{}", session.token(), session.serial()));
-    let object = Object::Folder { path: path.clone(), id: None };
-    let intent =
-        Intent { op: OP, text: format!("make the folder {}", path.display()), claim: object.clone() };
-    session.step(intent, |_| {
-        std::fs::create_dir(&path).context(OP, format!("cannot make {}", path.display()))?;
-        Ok(Done { value: path.clone(), object, effect: path.display().to_string() })
-    })
+    // Others than this user may look for their own in it.
+    let step = claim::make(session, OP, &path, New::Folder(0o755))?;
+    Ok((step, path))
 }
 
 /// Gives this process a session keyring: keys in it go with it.

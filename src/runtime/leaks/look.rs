@@ -44,11 +44,6 @@ impl Ground {
             apart,
         }
     }
-
-    /// Looks at the groups of this process, which is in others than when this was made.
-    pub fn renew(&mut self) {
-        self.groups = own_groups();
-    }
 }
 
 /// The groups below which to look, and whether to look deep: below our own everything, of the rest of each tree what is at its top.
