@@ -1,9 +1,11 @@
 //! Stopping from outside: a signal sets a flag and wakes what waits; everything that blocks asks here.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::sys;
+use nix::libc;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Catches SIGINT, SIGTERM and SIGHUP from now on.
 ///
@@ -56,11 +58,46 @@ pub fn check(op: &'static str) -> Result<()> {
     }
 }
 
+/// Does something that is stopped, as by a signal, when it takes longer than `most`. Whether it was.
+///
+/// # Errors
+/// When the kernel gives no alarm.
+pub fn within<T>(most: Duration, act: impl FnOnce() -> T) -> Result<(T, bool)> {
+    const OP: &str = "session";
+    sys::signal::alarm(most.max(Duration::from_micros(1))).context(OP, "cannot set an alarm")?;
+    let value = act();
+    sys::signal::alarm(Duration::ZERO).context(OP, "cannot take the alarm back")?;
+    let late = requested() == Some(libc::SIGALRM);
+    if late {
+        clear();
+    }
+    Ok((value, late))
+}
+
+/// Does something for `most` at the longest although a signal has asked the program to stop, which is asked for again afterwards.
+///
+/// # Errors
+/// When the kernel gives no alarm.
+pub fn despite<T>(most: Duration, act: impl FnOnce() -> T) -> Result<T> {
+    let asked = requested();
+    if asked.is_some() {
+        clear();
+    }
+    let outcome = within(most, act);
+    if let Some(signal) = asked {
+        sys::signal::ask(signal);
+    }
+    outcome.map(|(value, _)| value)
+}
+
 /// The error for a call that was stopped by `signal`.
 #[must_use]
 pub fn interrupted(op: &'static str, signal: i32) -> Error {
-    let name = sys::process::signal_name(signal);
-    Error::new(ErrorKind::Interrupted, op, format!("stopped by {name}"))
+    let what = match signal {
+        libc::SIGALRM => "stopped: its time is over".to_owned(),
+        signal => format!("stopped by {}", sys::process::signal_name(signal)),
+    };
+    Error::new(ErrorKind::Interrupted, op, what)
 }
 
 /// Readable once a signal was caught: for a poll set.

@@ -4,16 +4,22 @@
 //! lock can be taken belongs to a dead session, and its ledger says what is to be taken back.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cancel;
 use crate::runtime::ledger::{Entry, Ledger};
 use crate::runtime::state::{StateDirs, verify};
 use crate::runtime::undo;
-use crate::sys;
+use crate::sys::lock::{self, Lock};
+use crate::sys::process;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const OP: &str = "gc";
 const LOCK: &str = "lock";
 const LEDGER: &str = "ledger";
+/// How long the children of a dead session may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was found of one dead session.
 #[derive(Debug)]
@@ -40,9 +46,17 @@ pub struct Options {
 /// # Errors
 /// When the run folder cannot be read. Errors of single objects are in the report.
 pub fn collect(dirs: &StateDirs, options: Options) -> Result<Vec<Found>> {
+    collect_by(dirs, options, lock_of_dead)
+}
+
+fn collect_by(
+    dirs: &StateDirs,
+    options: Options,
+    take: fn(&Path) -> Result<Option<Lock>>,
+) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for home in homes(dirs)? {
-        let Some(lock) = try_lock(&home)? else { continue };
+        let Some(lock) = take(&home)? else { continue };
         let report = reclaim(&home, options)?;
         drop(lock);
         if !report.entries.is_empty() || !report.errors.is_empty() {
@@ -52,9 +66,10 @@ pub fn collect(dirs: &StateDirs, options: Options) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The quiet sweep at the start of a session: what it cannot reclaim stays for an explicit `cshell gc`.
+/// The quiet sweep at the start of a session, which waits for nobody: what it cannot reclaim stays for an explicit
+/// `cshell gc`.
 pub fn sweep(dirs: &StateDirs) {
-    let _ = collect(dirs, Options::default());
+    let _ = collect_by(dirs, Options::default(), try_lock);
 }
 
 fn homes(dirs: &StateDirs) -> Result<Vec<PathBuf>> {
@@ -76,23 +91,36 @@ fn homes(dirs: &StateDirs) -> Result<Vec<PathBuf>> {
 }
 
 /// Takes the lock of a session's folder if its owner is dead.
-fn try_lock(home: &Path) -> Result<Option<File>> {
+fn try_lock(home: &Path) -> Result<Option<Lock>> {
     let path = home.join(LOCK);
     let file = match File::options().create(true).truncate(false).write(true).open(&path) {
         // Another program removed it meanwhile.
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.context(OP, format!("cannot open {}", path.display()))?,
     };
-    let locked = sys::file::try_lock(&file).context(OP, format!("cannot lock {}", path.display()))?;
+    let opened = file.metadata();
+    let lock = Lock::try_take(file).context(OP, format!("cannot lock {}", path.display()))?;
     // The folder may have been removed, or removed and made again, between the open and the lock.
-    Ok((locked && is_at(&file, &path)).then_some(file))
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
+    let is_there = match (opened, std::fs::symlink_metadata(&path)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => false,
+    };
+    Ok(lock.filter(|_| is_there))
+}
+
+/// As [`try_lock`], where a start that was under way when the owner was killed may have the lock for a moment more: that child
+/// ends, and is waited for.
+fn lock_of_dead(home: &Path) -> Result<Option<Lock>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(lock) = try_lock(home)? {
+            return Ok(Some(lock));
+        }
+        let is_over = lock::holder(&home.join(LOCK)).is_some_and(|pid| !process::is_running(pid));
+        if !is_over || Instant::now() >= deadline {
+            return Ok(None);
+        }
+        cancel::sleep(OP, Instant::now() + Duration::from_millis(1))?;
     }
 }
 
@@ -100,7 +128,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 ///
 /// # Errors
 /// When that is not possible.
-pub fn make_locked(home: &Path) -> Result<File> {
+pub fn make_locked(home: &Path) -> Result<Lock> {
     // A sweep of another program may remove the folder before its lock is taken: try again then, and less and less often where
     // many sessions begin at once.
     for turn in 0..400u32 {
@@ -134,12 +162,24 @@ pub fn tokens(dirs: &StateDirs) -> Vec<String> {
     homes.into_iter().filter_map(name).collect()
 }
 
+/// The token of the session whose mark a name bears: `cshell-` and sixteen digits. It may have other state folders than this one.
+#[must_use]
+pub fn token_in(name: &str) -> Option<&str> {
+    const DIGITS: usize = 16;
+    name.match_indices("cshell-").find_map(|(at, mark)| {
+        let rest = &name[at + mark.len()..];
+        let (token, behind) = rest.split_at_checked(DIGITS)?;
+        let is_token = token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (is_token && !behind.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some(token)
+    })
+}
+
 /// Takes back what a dead session left, what it handed over as well.
 ///
 /// # Errors
 /// When its folder cannot be read, or when it lives.
 pub fn reclaim_one(home: &Path) -> Result<Found> {
-    let Some(_lock) = try_lock(home)? else {
+    let Some(_lock) = lock_of_dead(home)? else {
         return Err(Error::new(ErrorKind::Busy, OP, "the session is at work").subject(home.display()));
     };
     reclaim(home, Options { dry_run: false, kept: true })
@@ -195,5 +235,20 @@ pub fn remove_home(home: &Path) -> Result<()> {
             Err(Error::io(OP, format!("cannot remove {}", home.display()), source))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_known_by_its_digits() {
+        let of = |name| token_in(name);
+        assert_eq!(of("/sys/fs/cgroup/pids/cshell-0112660db7edacbd-436"), Some("0112660db7edacbd"));
+        assert_eq!(of("cshell-leaky/cshell-34e3934441382fe3"), Some("34e3934441382fe3"));
+        assert_eq!(of("cshell-34e3934441382fe3a"), None);
+        assert_eq!(of("cshell-left"), None);
+        assert_eq!(of("cshell-34e3934441382ä"), None);
     }
 }

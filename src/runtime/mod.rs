@@ -18,6 +18,7 @@ pub mod net;
 pub mod ns;
 pub mod object;
 pub mod proc;
+pub mod programs;
 pub mod rootless;
 pub mod sample;
 pub mod security;

@@ -51,6 +51,9 @@ pub enum Object {
     Folder {
         /// Its path. Bears the session's token until `id` is known.
         path: PathBuf,
+        /// Where it may still be under a name that bears the session's token, while it moves from there to `path`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<PathBuf>,
         /// Its identity, once made.
         id: Option<FileId>,
     },

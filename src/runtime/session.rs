@@ -14,11 +14,11 @@ use crate::runtime::proc::orphans;
 use crate::runtime::state::{StateDirs, make_private, token};
 use crate::runtime::trace::{Event, Sink, StepEvent, UndoEvent};
 use crate::runtime::{gc, undo};
+use crate::sys::lock::Lock;
 use crate::sys::{self, fault, record};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -92,7 +92,7 @@ struct Step {
 struct Home {
     path: PathBuf,
     ledger: Ledger,
-    _lock: File,
+    lock: Lock,
 }
 
 /// See the [module](self).
@@ -149,8 +149,9 @@ impl Session {
         self.token.set(token()?.leak());
         self.base.set(self.steps.borrow().last().map_or(self.base.get(), |step| step.n));
         self.steps.borrow_mut().clear();
-        // The lock is held by the descriptor of the other program as well.
-        drop(self.home.take());
+        if let Some(home) = self.home.take() {
+            home.lock.leave();
+        }
         // What they would take back when they are dropped is the other's.
         std::mem::forget(self.facts.take());
         Ok(())
@@ -354,7 +355,7 @@ impl Session {
             Ok(ledger) => ledger,
             Err(error) => return Err(error.also(gc::remove_home(&path).err().into_iter().collect())),
         };
-        self.home.replace(Some(Home { path, ledger, _lock: lock }));
+        self.home.replace(Some(Home { path, ledger, lock }));
         Ok(())
     }
 

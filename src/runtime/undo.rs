@@ -12,7 +12,10 @@ pub fn undo(object: &Object) -> Result<()> {
     match object {
         // Orphans are ended by the program that they have come to: see `Session::undo_step`.
         Object::Nothing | Object::Orphans => Ok(()),
-        Object::Folder { path, id } => fs::reclaim::folder(path, *id),
+        Object::Folder { path, from, id } => {
+            from.iter().try_for_each(|from| fs::reclaim::folder(from, *id))?;
+            fs::reclaim::folder(path, *id)
+        }
         Object::Mount { target, mount_id, mount_ns } => fs::reclaim::mount(target, *mount_id, *mount_ns),
         Object::Cgroup { dirs, ids, token } => cgroup::reclaim::group(dirs, ids, *token),
         Object::Controllers { dir, id, names, leaf, token } => {

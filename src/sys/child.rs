@@ -126,11 +126,11 @@ pub(super) fn die_with_parent() {
     let _ = prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
 }
 
-/// Tells the parent a word and a number.
-pub(super) fn tell(report: i32, word: i32, number: i32) {
+/// Tells the parent a word and a number. Whether that could be said.
+pub(super) fn tell(report: i32, word: i32, number: i32) -> bool {
     let message = [word, number];
     let len = size_of_val(&message);
-    let _ = syscall(libc::SYS_write, [report as usize, message.as_ptr().addr(), len, 0, 0, 0]);
+    syscall(libc::SYS_write, [report as usize, message.as_ptr().addr(), len, 0, 0, 0]) == Ok(len)
 }
 
 /// Ends a process that shares memory: where a filter denies that, by an instruction that is none.
@@ -144,14 +144,16 @@ pub(super) fn end() -> ! {
 fn run(plan: &Plan) -> ! {
     // Our copy of the parent's writing end would keep `Wait` from seeing that the parent died.
     let _ = syscall(libc::SYS_close, [plan.go_write as usize, 0, 0, 0, 0, 0]);
-    if plan.tells_birth {
-        tell(plan.report, stage::BORN, 0);
+    // Who waits for that must not wait for ever: where there is no memory for it, there is none for more.
+    if plan.tells_birth && !tell(plan.report, stage::BORN, 0) {
+        end();
     }
     let mut step: i32 = 0;
     let mut shared = root::Shared::default();
     for op in &plan.ops {
         if let Err(errno) = act(plan, op, &mut shared) {
-            tell(plan.report, step, errno);
+            // Who reads it sees the end as well.
+            let _ = tell(plan.report, step, errno);
             break;
         }
         step = step.wrapping_add(1);

@@ -206,22 +206,6 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Takes the lock of `file` for this program, or says that another holds it (`false`).
-///
-/// # Errors
-/// The failed `flock`, other than `EWOULDBLOCK`.
-pub fn try_lock(file: impl AsFd) -> Result<bool> {
-    let fd = file.as_fd();
-    call(
-        "flock",
-        || format!("{}, LOCK_EX|LOCK_NB", fd.as_raw_fd()),
-        || match rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-            other => other.map(|()| true),
-        },
-    )
-}
-
 /// How a folder fd is shown: its number, or `AT_FDCWD`.
 pub(crate) fn show_dir(fd: BorrowedFd<'_>) -> String {
     match fd.as_raw_fd() {

@@ -331,20 +331,6 @@ pub fn sync(fd: impl AsFd) -> Result<()> {
     call("fsync", || fd.as_raw_fd().to_string(), || rustix::fs::fsync(fd))
 }
 
-/// Takes the lock of an open file or folder, shared with other readers or alone, and waits for it.
-///
-/// # Errors
-/// The failed `flock`; `EINTR` after a signal.
-pub fn lock(fd: impl AsFd, shared: bool) -> Result<()> {
-    use rustix::fs::FlockOperation::{LockExclusive, LockShared};
-    let fd = fd.as_fd();
-    call(
-        "flock",
-        || format!("{}, {}", fd.as_raw_fd(), if shared { "LOCK_SH" } else { "LOCK_EX" }),
-        || rustix::fs::flock(fd, if shared { LockShared } else { LockExclusive }),
-    )
-}
-
 /// Renames `from` to `to`, replacing what is there.
 ///
 /// # Errors

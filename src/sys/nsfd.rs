@@ -4,7 +4,7 @@ use crate::sys::{Result, SysError, call, flag_names};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Opens the namespace file `name` (`net`, `pid_for_children`, …) of process `pid`; 0 means this thread.
 ///
@@ -116,22 +116,32 @@ pub fn fresh(kind: CloneFlags, name: &'static str) -> Result<OwnedFd> {
     made
 }
 
-static ORIGINAL_MOUNTS: OnceLock<OwnedFd> = OnceLock::new();
+/// The mount namespace that was left. It stays open for the rest of the program.
+static ORIGINAL_MOUNTS: Mutex<Option<&'static OwnedFd>> = Mutex::new(None);
+
+fn original() -> MutexGuard<'static, Option<&'static OwnedFd>> {
+    ORIGINAL_MOUNTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Gives this thread a mount namespace of its own, and remembers the one it leaves.
 ///
 /// # Errors
 /// The failed `openat` or `unshare`.
 pub fn leave_mounts() -> Result<()> {
-    let original = open(0, "mnt")?;
+    let left = open(0, "mnt")?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     // Set once: a second call leaves a namespace of our own.
-    let _ = ORIGINAL_MOUNTS.set(original);
+    original().get_or_insert_with(|| Box::leak(Box::new(left)));
     Ok(())
 }
 
 /// The mount namespace that the program was started in, if this thread has left it.
 #[must_use]
 pub fn original_mounts() -> Option<BorrowedFd<'static>> {
-    ORIGINAL_MOUNTS.get().map(AsFd::as_fd)
+    original().map(AsFd::as_fd)
+}
+
+/// Has the mount namespace that this process is in stand for the one that it was started in.
+pub fn mounts_are_original() {
+    original().take();
 }

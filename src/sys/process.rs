@@ -100,10 +100,30 @@ pub fn is_running(pid: i32) -> bool {
     stat_field(pid, 0).is_some_and(|state| !matches!(state.as_str(), "Z" | "X"))
 }
 
+/// Whether a signal has stopped it, as SIGSTOP does.
+#[must_use]
+pub fn is_stopped(pid: i32) -> bool {
+    stat_field(pid, 0).is_some_and(|state| state == "T")
+}
+
+/// Whether it has a terminal, from which keys may stop it.
+#[must_use]
+pub fn has_terminal(pid: i32) -> bool {
+    stat_field(pid, 4).is_some_and(|device| device != "0")
+}
+
 /// The process that is told of its end.
 #[must_use]
 pub fn parent(pid: i32) -> Option<i32> {
     stat_field(pid, 1)?.parse().ok()
+}
+
+/// Whether it is PID 1 of its pid namespace.
+#[must_use]
+pub fn is_first(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.and_then(|ids| ids.split_ascii_whitespace().next_back()) == Some("1")
 }
 
 /// A field of `/proc/PID/stat`, counted behind the command, which is in brackets and may hold anything.

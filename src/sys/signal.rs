@@ -1,11 +1,12 @@
 //! Signals of our own process: the flag and the fd that a handler sets, and dying by a signal.
 #![expect(unsafe_code, reason = "sigaction and a handler that only stores and writes")]
 
-use crate::sys::{Outcome, Result, call};
+use crate::sys::{Errno, Outcome, Result, call};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -13,7 +14,12 @@ static WAKE_RAW: AtomicI32 = AtomicI32::new(-1);
 static WAKE: Mutex<Option<&'static OwnedFd>> = Mutex::new(None);
 
 extern "C" fn on_signal(number: libc::c_int) {
-    CAUGHT.store(number, Ordering::SeqCst);
+    if number == libc::SIGALRM {
+        // Who asks the program to stop is heard before its own clock.
+        let _ = CAUGHT.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
+    } else {
+        CAUGHT.store(number, Ordering::SeqCst);
+    }
     COUNT.fetch_add(1, Ordering::SeqCst);
     let fd = WAKE_RAW.load(Ordering::SeqCst);
     if fd >= 0 {
@@ -41,6 +47,31 @@ pub fn catch() -> Result<()> {
     }
     set(Signal::SIGINT, &action)?;
     set(Signal::SIGTERM, &action).map(drop)
+}
+
+/// Has this program sent SIGALRM after some time, which is caught as [`catch`] catches others; a zero takes it back. A copy of
+/// the program is sent none.
+///
+/// # Errors
+/// The failed `setitimer` or `sigaction`.
+pub fn alarm(after: Duration) -> Result<()> {
+    let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::empty(), SigSet::empty());
+    set(Signal::SIGALRM, &action)?;
+    let time = libc::timeval {
+        tv_sec: libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: after.subsec_micros().into(),
+    };
+    let timer = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: time };
+    call(
+        "setitimer",
+        || format!("ITIMER_REAL, {{{}.{:06}}}", after.as_secs(), after.subsec_micros()),
+        || {
+            // SAFETY: it reads a live structure, and writes none.
+            let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+            Errno::result(set)
+        },
+    )
+    .map(drop)
 }
 
 /// Catches signals in a copy of a program that does: it has been sent none, and is woken by nobody else's.
@@ -113,6 +144,15 @@ pub fn clear() {
         let mut buf = [0; 8];
         // Nothing to read is the usual case.
         let _ = rustix::io::read(fd, &mut buf);
+    }
+}
+
+/// Has it be as if a signal had been caught.
+pub fn ask(signal: i32) {
+    CAUGHT.store(signal, Ordering::SeqCst);
+    if let Some(fd) = wake() {
+        // It is readable already when it takes no more.
+        let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
     }
 }
 

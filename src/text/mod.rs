@@ -2,6 +2,8 @@
 //!
 //! Nothing here writes: what is made is a `String`, and the front end knows where it goes.
 
+pub mod colour;
 pub mod doctor;
+pub mod plain;
 pub mod report;
 pub mod trace;

@@ -17,9 +17,9 @@
 
 use crate::script::error::Place;
 use crate::script::report::Report;
+use crate::text::colour;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use std::io::IsTerminal;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -76,10 +76,7 @@ fn renderer() -> Renderer {
 }
 
 fn coloured() -> bool {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    std::io::stderr().is_terminal()
-        && set("NO_COLOR").is_none()
-        && set("TERM").is_none_or(|term| term != "dumb")
+    colour::fits(&std::io::stderr())
 }
 
 fn bold(text: &str) -> String {

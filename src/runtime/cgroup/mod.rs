@@ -22,5 +22,6 @@ pub mod version;
 pub mod watch;
 
 pub use group::{Cgroup, create, limit, limit_new};
+pub use host::Host;
 pub use info::info;
 pub use limits::Limit;

@@ -24,6 +24,8 @@ pub fn make(session: &Session) -> Option<PathBuf> {
     let host = ground.host();
     let unified = host.unified().filter(|unified| !unified.controllers.is_empty())?;
     let dir = ground.own(OP, unified).ok()?;
+    // Where all controllers are given already, nothing was written yet that could have been refused.
+    rustix::fs::access(&dir.path, rustix::fs::Access::WRITE_OK).ok()?;
     let names: Vec<&str> = unified.controllers.iter().map(String::as_str).collect();
     subtree::enable_in_own(session, OP, &dir, ground.is_ours(), &names).ok()?;
     Some(dir.path.clone())

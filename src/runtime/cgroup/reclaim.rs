@@ -1,6 +1,7 @@
 //! Removing a group, from what the ledger knows of it: kill its processes, remove its folders, children first.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::freeze;
 use crate::runtime::cgroup::subtree::{self, children};
 use crate::runtime::object::FileId;
 use crate::sys::{Errno, file, process};
@@ -13,6 +14,8 @@ const OP: &str = "undo";
 /// How often processes may be born while the group is being killed before that is given up.
 const ROUNDS: u32 = 100;
 const PATIENCE_MS: u16 = 10_000;
+/// After how long it may be a freezer that holds a process.
+const SOON_MS: u16 = 200;
 /// The last pause before a group that is busy is given up, some two seconds after the first.
 const BUSY_MOST: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -134,6 +137,9 @@ pub(super) fn collect(dir: &Path, pids: &mut Vec<i32>) {
 fn await_end(dir: &Path, members: &[(i32, OwnedFd)]) -> Result<()> {
     for (pid, pidfd) in members {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::from(SOON_MS)) == Ok(0) {
+            freeze::release(OP, *pid);
+        }
         loop {
             match poll(&mut fds, PollTimeout::from(PATIENCE_MS)) {
                 Ok(0) => {

@@ -57,6 +57,16 @@ impl Cgroup {
         self.stat("memory", |dir| version::of(dir.version).oom_kills(dir)).unwrap_or(0)
     }
 
+    /// How often it, or a group below it, could have no more memory because of its limit.
+    #[must_use]
+    pub fn memory_limit_met(&self) -> u64 {
+        let events = |dir: &Dir| version::of(dir.version).events(dir);
+        self.stat("memory", |dir| {
+            events(dir).into_iter().find(|(name, _)| *name == "max").map(|(_, count)| count)
+        })
+        .unwrap_or(0)
+    }
+
     /// The greatest use of memory so far, in bytes.
     #[must_use]
     pub fn memory_peak(&self) -> Option<u64> {

@@ -1,9 +1,8 @@
 //! What networks need: packet filters, and programs that help without root.
 
 use crate::runtime::doctor::{Found, State, is_root};
+use crate::runtime::programs;
 use crate::sys::feature;
-use rustix::fs::{Access, access};
-use std::path::PathBuf;
 
 pub(super) fn nftables() -> Found {
     match feature::nftables() {
@@ -18,16 +17,8 @@ pub(super) fn nftables() -> Found {
     }
 }
 
-/// Where a program is in PATH.
-pub(super) fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|path| access(path, Access::EXEC_OK).is_ok())
-}
-
 pub(super) fn helper(program: &str, package: &str) -> Found {
-    match in_path(program) {
+    match programs::find(program) {
         Some(path) => Found::ok(path.display().to_string()),
         None => Found::lacks(State::Warn, "not in PATH", format!("apt install {package}")),
     }

@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::runtime::doctor::attempt::attempt;
-use crate::runtime::doctor::network::in_path;
 use crate::runtime::doctor::{Found, State, cause, is_root, read};
 use crate::runtime::ns::Kinds;
+use crate::runtime::programs;
 use crate::sys::Errno;
 use crate::sys::child::{MountCall, Op, Spot};
 use std::ffi::CString;
@@ -100,7 +100,7 @@ pub(super) fn subordinate_ids() -> Found {
         let fix = format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}");
         return Found::lacks(State::Warn, text, fix);
     }
-    match ["newuidmap", "newgidmap"].into_iter().find(|program| in_path(program).is_none()) {
+    match ["newuidmap", "newgidmap"].into_iter().find(|program| programs::find(program).is_none()) {
         Some(program) => {
             Found::lacks(State::Warn, format!("{text}; {program} is not there"), "apt install uidmap")
         }

@@ -1,7 +1,7 @@
 //! Making files and folders at paths that users choose, so that they can be told apart from those of others.
 //!
-//! A new file is made under a name that bears the session's token, its identity is recorded, and then it is renamed
-//! to its place without replacing anything. At no instant is there a file of ours that the ledger cannot recognise.
+//! A new file is made under a name that bears the session's token, its identity and both names are recorded, and then it is
+//! renamed to its place without replacing anything. At no instant is there a file of ours that the ledger cannot recognise.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::object::{FileId, Object};
@@ -35,7 +35,7 @@ pub fn make(session: &Session, op: &'static str, path: &Path, new: New) -> Resul
     let intent = Intent {
         op,
         text: format!("make the {noun} {}", path.display()),
-        claim: Object::Folder { path: birth.clone(), id: None },
+        claim: Object::Folder { path: birth.clone(), from: None, id: None },
     };
     let (step, ()) = session.step(intent, |progress| act(progress, op, new, &birth, &path))?;
     Ok(step)
@@ -58,12 +58,12 @@ fn act(
     made.map_err(|source| Error::sys(op, format!("cannot create {}", path.display()), source).path(path))?;
     let found = file::identify(CWD, birth).context(op, format!("cannot identify {}", path.display()))?;
     let id = Some(FileId { dev: found.dev, ino: found.ino });
-    progress.made(Object::Folder { path: birth.to_owned(), id })?;
+    progress.made(Object::Folder { path: path.clone(), from: Some(birth.to_owned()), id })?;
     file::rename_new(birth, path).map_err(|source| {
         let taken = source.errno() == Errno::EEXIST;
         let error = Error::sys(op, format!("cannot create {}", path.display()), source).path(path);
         if taken { error.hint("it exists already: choose another path, or remove it first") } else { error }
     })?;
-    let object = Object::Folder { path: path.clone(), id };
+    let object = Object::Folder { path: path.clone(), from: None, id };
     Ok(Done { value: (), effect: format!("inode {}", found.ino), object })
 }

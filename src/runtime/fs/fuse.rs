@@ -5,6 +5,7 @@ use crate::runtime::cancel;
 use crate::runtime::fs::private;
 use crate::runtime::object::Object;
 use crate::runtime::proc::{self, Command, ProcSpec, Process};
+use crate::runtime::programs;
 use crate::runtime::rootless;
 use crate::runtime::session::{Done, Intent, Session, StepId};
 use crate::sys::{Errno, file};
@@ -59,8 +60,7 @@ pub(super) fn mount(
     error: Error,
     steps: &mut Vec<StepId>,
 ) -> Result<u64> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.is_absolute() && folder.join(PROGRAM).is_file()) {
+    if programs::find(PROGRAM).is_none() {
         return Err(error.hint("this kernel has no overlays for user namespaces: install fuse-overlayfs"));
     }
     let command = Command::Argv(arguments(lowerdir, writable, target)?);

@@ -30,6 +30,9 @@ pub struct MountInfo {
     pub super_options: Vec<String>,
     /// `private`, `shared`, `slave`, `shared slave` or `unbindable`.
     pub propagation: String,
+    /// The group of mounts from which it receives what is mounted there, for a slave.
+    #[serde(skip)]
+    pub master: Option<u64>,
 }
 
 fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -61,9 +64,12 @@ fn parse(line: &[u8]) -> Option<MountInfo> {
     let number = |index: usize| std::str::from_utf8(fields.get(index)?).ok()?.parse().ok();
     let list = |field: &[u8]| text(field).split(',').map(str::to_owned).collect();
     let dash = fields.iter().position(|field| *field == b"-")?;
-    let tags = fields.get(6..dash)?.iter().map(|tag| tag.split(|byte| *byte == b':').next().unwrap_or(tag));
+    let tags = fields.get(6..dash)?;
+    let master =
+        tags.iter().find_map(|tag| std::str::from_utf8(tag.strip_prefix(b"master:")?).ok()?.parse().ok());
     let words: Vec<&str> = tags
-        .filter_map(|tag| match tag {
+        .iter()
+        .filter_map(|tag| match tag.split(|byte| *byte == b':').next().unwrap_or(tag) {
             b"shared" => Some("shared"),
             b"master" => Some("slave"),
             b"unbindable" => Some("unbindable"),
@@ -80,6 +86,7 @@ fn parse(line: &[u8]) -> Option<MountInfo> {
         kind: text(fields.get(dash + 1)?),
         source: unescape(fields.get(dash + 2)?).to_string_lossy().into_owned(),
         super_options: list(fields.get(dash + 3)?),
+        master,
     })
 }
 
@@ -108,7 +115,7 @@ mod tests {
         let mount = parse(line).unwrap();
         assert_eq!(mount.target, PathBuf::from(r"/mnt/a b\c"));
         assert_eq!((mount.id, mount.parent, mount.root.to_str().unwrap()), (36, 35, "/sub"));
-        assert_eq!(mount.propagation, "shared slave");
+        assert_eq!((mount.propagation.as_str(), mount.master), ("shared slave", Some(2)));
         assert_eq!((mount.kind.as_str(), mount.source.as_str()), ("ext3", "/dev/root"));
         assert_eq!(mount.options, ["rw", "noatime"]);
         assert_eq!(mount.super_options, ["rw", "errors=continue"]);

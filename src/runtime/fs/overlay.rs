@@ -350,12 +350,12 @@ impl Home {
         let intent = Intent {
             op: OP,
             text: "make a place for the layers".into(),
-            claim: Object::Folder { path: path.clone(), id: None },
+            claim: Object::Folder { path: path.clone(), from: None, id: None },
         };
         let (step, ()) = session.step(intent, |_| {
             let made = file::mkdirat(CWD, &path, 0o755);
             made.context(OP, format!("cannot create {}", path.display()))?;
-            let object = Object::Folder { path: path.clone(), id: None };
+            let object = Object::Folder { path: path.clone(), from: None, id: None };
             Ok(Done { value: (), object, effect: path.display().to_string() })
         })?;
         steps.push(step);

@@ -5,8 +5,12 @@ use crate::runtime::object::FileId;
 use crate::sys::{Errno, file, mount, nsfd};
 use rustix::fs::CWD;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const OP: &str = "undo";
+/// How long something may still write into a folder that is removed, and how long that is waited for at a time.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Removes the folder at `path` with everything below it, if it is the one with the identity `id`.
 ///
@@ -25,7 +29,17 @@ pub fn folder(path: &Path, id: Option<FileId>) -> Result<()> {
             }
         }
     }
-    super::tree::remove(path).map_err(|source| {
+    let deadline = Instant::now() + PATIENCE;
+    let removed = loop {
+        match super::tree::remove(path) {
+            // Something that is about to end still writes there, such as what another runtime leaves to clean up.
+            Err(error) if error.errno() == Errno::ENOTEMPTY && Instant::now() < deadline => {
+                std::thread::sleep(PAUSE);
+            }
+            other => break other,
+        }
+    };
+    removed.map_err(|source| {
         let busy = source.errno() == Errno::EXDEV;
         let error = Error::sys(OP, "cannot remove the folder", source).subject(path.display()).path(path);
         if busy { error.hint("something is mounted below it: unmount that first") } else { error }

@@ -120,7 +120,7 @@ pub fn remove(session: &Session, reference: &str) -> Result<Removed> {
     let intent = Intent {
         op: OP,
         text: format!("remove the image {wanted}"),
-        claim: Object::Folder { path: staging.clone(), id: None },
+        claim: Object::Folder { path: staging.clone(), from: None, id: None },
     };
     let (_, removed) = session.step(intent, |progress| {
         let Some(store) = Store::change(session.dirs(), OP)? else {

@@ -142,7 +142,7 @@ pub fn commit(session: &Session, spec: &CommitSpec) -> Result<(HandleId, Rc<Imag
     let intent = Intent {
         op: OP,
         text: format!("commit {upper} on {} layers as {reference}", spec.lowers.len()),
-        claim: Object::Folder { path: staging.clone(), id: None },
+        claim: Object::Folder { path: staging.clone(), from: None, id: None },
     };
     let job = Job { session, spec, reference: &reference, staging: &staging, squashed };
     let (_, image) = session.step(intent, |progress| job.run(progress))?;

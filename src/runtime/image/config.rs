@@ -63,7 +63,7 @@ impl Changes {
             }
         }
         if let Some(cwd) = self.cwd.as_ref().filter(|cwd| !cwd.starts_with('/')) {
-            return bad("cwd", format!("{cwd:?} is not an absolute path"));
+            return bad("workdir", format!("{cwd:?} is not an absolute path"));
         }
         if let Some(user) = &self.user {
             check_user(user).or_else(|what| bad("user", what))?;
@@ -254,7 +254,7 @@ mod tests {
             changes.check("t").unwrap_err().to_string()
         };
         assert!(of(|c| c.env.push(("A=B".into(), String::new()))).starts_with("t env: "));
-        assert!(of(|c| c.cwd = Some("here".into())).starts_with("t cwd: "));
+        assert!(of(|c| c.cwd = Some("here".into())).starts_with("t workdir: "));
         assert!(of(|c| c.user = Some("9999999999".into())).contains("2147483647"));
         assert!(of(|c| c.user = Some("a:b:c".into())).starts_with("t user: "));
         assert!(of(|c| c.exposed_ports.push("0/tcp".into())).starts_with("t exposed_ports: "));

@@ -204,7 +204,7 @@ pub(super) fn make_scratch(session: &Session, path: &Path, op: &'static str) -> 
     };
     file::mkdirat(CWD, path, 0o700).map_err(fail)?;
     let id = file::identify(CWD, path).map_err(fail)?;
-    Ok(Object::Folder { path: path.to_owned(), id: Some(FileId { dev: id.dev, ino: id.ino }) })
+    Ok(Object::Folder { path: path.to_owned(), from: None, id: Some(FileId { dev: id.dev, ino: id.ino }) })
 }
 
 /// Removes the folder of a step that has done its work. One that cannot be removed now is no failure of the step: it

@@ -6,20 +6,20 @@ use crate::runtime::image::handle::{Image, Lower, make_scratch, scratch_path};
 use crate::runtime::image::mirror::Mirror;
 use crate::runtime::image::{config, near};
 use crate::runtime::object::Object;
+use crate::runtime::programs;
 use crate::runtime::session::{Done, HandleId, Intent, Session};
 use crate::runtime::units::show_bytes;
 use crate::sys::{file, inode, record};
 use rustix::fs::CWD;
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 const OP: &str = "image::host";
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How many scripts may be each other's interpreters (the kernel allows four).
 const SCRIPTS_MAX: u8 = 5;
 /// Links to folders below `/usr` where that is merged.
@@ -61,7 +61,7 @@ pub struct HostSpec {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for a binary, library or path that does not exist; [`ErrorKind::InvalidArgument`] for a
-/// relative path; [`ErrorKind::Corrupt`] for a broken binary. Nothing is left then.
+/// relative path, and for one of the program's own state; [`ErrorKind::Corrupt`] for a broken binary. Nothing is left then.
 pub fn host(session: &Session, spec: &HostSpec) -> Result<(HandleId, Rc<Image>)> {
     for path in &spec.include {
         if !path.starts_with('/') || path.contains('\0') {
@@ -69,18 +69,28 @@ pub fn host(session: &Session, spec: &HostSpec) -> Result<(HandleId, Rc<Image>)>
                 .subject(format!("{path:?}")));
         }
     }
+    let own = [&session.dirs().root, &session.dirs().run];
+    let own = own.map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
+    for path in &spec.include {
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        if own.iter().any(|own| real.starts_with(own)) {
+            let what =
+                "an included path lies where this program keeps its own state, which is left out of images";
+            return Err(Error::new(ErrorKind::InvalidArgument, OP, what)
+                .subject(path)
+                .hint("copy it into an overlay of the image: fs::copy(path, layer.path(\"/where\"))"));
+        }
+    }
     let root = scratch_path(session, "host")?;
     let intent = Intent {
         op: OP,
         text: format!("make a base of {} in {}", spec.binaries.join(", "), root.display()),
-        claim: Object::Folder { path: root.clone(), id: None },
+        claim: Object::Folder { path: root.clone(), from: None, id: None },
     };
     let (step, image) = session.step(intent, |progress| {
         let object = make_scratch(session, &root, OP)?;
         progress.made(object.clone())?;
         let started = record::clock();
-        let own = [&session.dirs().root, &session.dirs().run];
-        let own = own.map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
         let mut base = Base {
             mirror: Mirror::new(&root, own.to_vec(), OP),
             libraries: Libraries::of_host(),
@@ -135,7 +145,7 @@ impl Base {
         fixtures(root)?;
         let has_shell = paths.iter().any(|path| path.ends_with("/sh"));
         let changes = config::Changes {
-            env: vec![("PATH".into(), PATH.into())],
+            env: vec![("PATH".into(), programs::PATH.into())],
             cmd: has_shell.then(|| vec!["/bin/sh".into()]),
             ..config::Changes::default()
         };
@@ -312,14 +322,6 @@ fn script_line(file: &File) -> std::io::Result<Option<Vec<u8>>> {
     Ok(line.strip_prefix(b"#!").map(<[u8]>::to_vec))
 }
 
-fn search_path() -> OsString {
-    std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| PATH.into())
-}
-
-fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-}
-
 /// Where the program `name` is on this machine.
 fn find(name: &str) -> Result<PathBuf> {
     let invalid = |what: &str| {
@@ -330,7 +332,7 @@ fn find(name: &str) -> Result<PathBuf> {
     }
     if name.starts_with('/') {
         let path = PathBuf::from(name);
-        if is_program(&path) {
+        if programs::is_program(&path) {
             return Ok(path);
         }
         if path.exists() {
@@ -343,15 +345,11 @@ fn find(name: &str) -> Result<PathBuf> {
     if name.contains('/') {
         return invalid("give a name to search in PATH, or an absolute path");
     }
-    let path = search_path();
-    let found = std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(name))
-        .find(|path| is_program(path));
-    found.ok_or_else(|| missing(name, &path))
+    programs::find(name).ok_or_else(|| missing(name))
 }
 
-fn missing(name: &str, path: &OsStr) -> Error {
+fn missing(name: &str) -> Error {
+    let path = programs::search_path();
     let error =
         Error::new(ErrorKind::NotFound, OP, format!("it is in no folder of PATH ({})", path.display()))
             .subject(format!("binary {name:?}"));
@@ -359,7 +357,7 @@ fn missing(name: &str, path: &OsStr) -> Error {
         return error.hint(format!("busybox has it: ask for `busybox`, and run [\"busybox\", {name:?}, …]"));
     }
     let mut names = BTreeSet::new();
-    for folder in std::env::split_paths(path) {
+    for folder in programs::folders() {
         let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok());
         names.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
     }
@@ -371,12 +369,7 @@ fn missing(name: &str, path: &OsStr) -> Error {
 
 /// Whether this machine's busybox has an applet, going by the table of names in its file: nothing is run.
 fn busybox_has(name: &str) -> bool {
-    let Some(path) = std::env::split_paths(&search_path())
-        .map(|folder| folder.join("busybox"))
-        .find(|path| is_program(path))
-    else {
-        return false;
-    };
+    let Some(path) = programs::find("busybox") else { return false };
     let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
     std::fs::read(path).is_ok_and(|data| data.windows(wanted.len()).any(|part| part == wanted))
 }

@@ -50,7 +50,7 @@ fn empty_folder(session: &Session) -> Result<PathBuf> {
     let intent = Intent {
         op: OP,
         text: "make an empty folder as the layer of an empty image".into(),
-        claim: Object::Folder { path: path.clone(), id: None },
+        claim: Object::Folder { path: path.clone(), from: None, id: None },
     };
     let (_, path) = session.step(intent, |progress| {
         let object = make_scratch(session, &path, OP)?;
@@ -76,7 +76,7 @@ fn stored(
         let intent = Intent {
             op: OP,
             text: format!("unpack the layer {} to {}", descriptor.digest(), dir.display()),
-            claim: Object::Folder { path: temp.clone(), id: None },
+            claim: Object::Folder { path: temp.clone(), from: None, id: None },
         };
         session.step(intent, |progress| {
             let job = Job { session, temp: &temp, dir: &dir, diff_id, descriptor, lowers };

@@ -8,6 +8,7 @@ use crate::runtime::fs::tree;
 use crate::runtime::image::digest;
 use crate::runtime::image::store::{Store, hex_of};
 use crate::runtime::state::StateDirs;
+use crate::sys::lock::Lock;
 use crate::sys::{file, inode};
 use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
 use std::cell::{Cell, RefCell};
@@ -136,7 +137,7 @@ fn mark_held(store: &Store, hex: &str, live: &mut Live, op: &'static str) -> boo
 }
 
 fn is_used(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| !file::try_lock(&file).unwrap_or(true))
+    File::open(path).is_ok_and(|file| matches!(Lock::try_take(file), Ok(None)))
 }
 
 fn prune_layers(store: &Store, live: &Live, pruned: &mut Pruned, op: &'static str) -> Result<()> {
@@ -168,7 +169,7 @@ fn prune_layers(store: &Store, live: &Live, pruned: &mut Pruned, op: &'static st
 #[derive(Debug)]
 pub(super) struct Uses {
     dirs: StateDirs,
-    held: RefCell<BTreeMap<PathBuf, File>>,
+    held: RefCell<BTreeMap<PathBuf, Lock>>,
     /// Something was left only because a session uses it: look again when this one ends.
     again: Cell<bool>,
 }
@@ -184,8 +185,7 @@ impl Uses {
             return Ok(());
         }
         let fail = || format!("cannot lock {}", path.display());
-        let lock = File::open(path).context(op, fail())?;
-        inode::lock(&lock, true).context(op, fail())?;
+        let lock = Lock::take(File::open(path).context(op, fail())?, true).context(op, fail())?;
         self.held.borrow_mut().insert(path.to_owned(), lock);
         Ok(())
     }

@@ -70,7 +70,7 @@ pub fn save(session: &Session, reference: &str, path: &Path, name: Option<&str>)
     let intent = Intent {
         op: OP,
         text: format!("save the image {wanted} to {}", path.display()),
-        claim: Object::Folder { path: temp.clone(), id: None },
+        claim: Object::Folder { path: temp.clone(), from: None, id: None },
     };
     let job = Job { session, wanted: &wanted, name, temp: &temp, target: &target };
     let (_, saved) = session.step(intent, |progress| job.run(progress))?;
@@ -106,7 +106,7 @@ impl Job<'_> {
         file::mkdirat(CWD, self.temp, 0o755).context(OP, fail("make", self.temp))?;
         let id = file::identify(CWD, self.temp).context(OP, fail("identify", self.temp))?;
         let id = Some(FileId { dev: id.dev, ino: id.ino });
-        progress.made(Object::Folder { path: self.temp.to_owned(), id })?;
+        progress.made(Object::Folder { path: self.temp.to_owned(), from: None, id })?;
         let Some(store) = Store::read(self.session.dirs(), OP)? else {
             return Err(Error::new(ErrorKind::NotFound, OP, "there is no such image in the store")
                 .subject(format!("image {}", self.wanted)));

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::image::digest;
 use crate::runtime::state::{StateDirs, make_private};
+use crate::sys::lock::Lock;
 use crate::sys::{Errno, inode};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use std::fs::File;
@@ -29,7 +30,7 @@ pub(super) struct Store {
     path: PathBuf,
     layers: PathBuf,
     op: &'static str,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A manifest with what it names.
@@ -90,13 +91,14 @@ impl Store {
 
     fn lock(dirs: &StateDirs, op: &'static str, shared: bool) -> Result<Self> {
         let path = dirs.images();
-        let lock =
-            File::open(&path).context(op, format!("cannot open the image store {}", path.display()))?;
         loop {
-            match inode::lock(&lock, shared) {
+            let folder =
+                File::open(&path).context(op, format!("cannot open the image store {}", path.display()))?;
+            match Lock::take(folder, shared) {
                 Err(error) if error.errno() == Errno::EINTR => cancel::check(op)?,
                 other => {
-                    other.context(op, format!("cannot lock the image store {}", path.display()))?;
+                    let lock =
+                        other.context(op, format!("cannot lock the image store {}", path.display()))?;
                     return Ok(Self { path, layers: dirs.layers(), op, _lock: lock });
                 }
             }

@@ -5,10 +5,13 @@ use crate::runtime::cgroup::host::Host;
 use crate::runtime::fs::mountinfo;
 use crate::runtime::image;
 use crate::runtime::state::StateDirs;
-use crate::sys::{keyring, nft, nsfd};
+use crate::sys::{keyring, nft, nsfd, route};
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Where to look.
 #[derive(Clone, Debug)]
@@ -17,6 +20,10 @@ pub struct Ground {
     pub own_mounts: bool,
     /// Whether `/dev/shm` is.
     pub own_shm: bool,
+    /// From where mounts came when these became a piece of work's alone: one with another master has been made by others since.
+    pub(super) sources: BTreeSet<u64>,
+    /// Where queues are looked for: on a machine that shows them nowhere, in a mount that is attached nowhere.
+    pub(super) queues: (PathBuf, Option<Rc<OwnedFd>>),
     /// The folders of temporary files.
     pub folders: Vec<PathBuf>,
     /// The folder that is the piece of work's own.
@@ -37,6 +44,8 @@ impl Ground {
         Self {
             own_mounts: false,
             own_shm: false,
+            sources: BTreeSet::new(),
+            queues: ("/dev/mqueue".into(), None),
             folders: folders.into(),
             own_folder: None,
             dirs,
@@ -65,15 +74,16 @@ fn own_groups() -> Vec<(PathBuf, bool)> {
 /// Looks. What cannot be read is not there.
 #[must_use]
 pub fn look(ground: &Ground) -> Sight {
-    let mut sight = Sight::default();
+    let mut sight = Sight { mounts: std::fs::read_link("/proc/thread-self/ns/mnt").ok(), ..Sight::default() };
     mounts(ground, &mut sight);
-    links(&mut sight);
-    rules(&mut sight);
+    let links = links(&mut sight);
+    routes(&links, &mut sight);
+    nftables(&mut sight);
     for (dir, deep) in &ground.groups {
         groups(dir, *deep, &mut sight);
     }
     ipc(ground, &mut sight);
-    loops(&mut sight);
+    loops(ground, &mut sight);
     keys(&mut sight);
     files(ground, &mut sight);
     for name in image::names(&ground.dirs) {
@@ -93,24 +103,34 @@ pub fn look(ground: &Ground) -> Sight {
 fn mounts(ground: &Ground, sight: &mut Sight) {
     for mount in mountinfo::list("test", None).unwrap_or_default() {
         let target = mount.target.display().to_string();
+        if target.ends_with("/run/netns") {
+            // What ip-netns(8) makes once, and leaves to whoever comes next.
+            continue;
+        }
+        let arrived = mount.master.is_some_and(|master| !ground.sources.contains(&master));
         let (kind, text) = match mount.kind.as_str() {
             "nsfs" => (Kind::Namespace, format!("{} held by {target}", mount.root.display())),
             other => (Kind::Mount, format!("{other} at {target}")),
         };
         let handle = Handle::Mount(mount.target, mount.id);
-        let thing = Thing { kind, text, words: vec![target.clone()], own: ground.own_mounts, handle };
+        let thing =
+            Thing { kind, text, words: vec![target.clone()], own: ground.own_mounts && !arrived, handle };
         sight.add(format!("{}{target}", mount.id), thing);
     }
 }
 
-fn links(sight: &mut Sight) {
-    let Ok(found) = nix::ifaddrs::getifaddrs() else { return };
+/// Links and their addresses. The links by name, with their indices.
+fn links(sight: &mut Sight) -> BTreeMap<String, u32> {
     let mut indices: BTreeMap<String, u32> = BTreeMap::new();
+    let Ok(found) = nix::ifaddrs::getifaddrs() else { return indices };
     for entry in found {
         let name = entry.interface_name;
-        let Some(address) = entry.address else { continue };
-        if let Some(link) = address.as_link_addr() {
-            let index = u32::try_from(link.ifindex()).unwrap_or(0);
+        let link = match entry.address.as_ref().map(|address| address.as_link_addr()) {
+            // That of a tunnel has no address.
+            None => nix::net::if_::if_nametoindex(name.as_str()).ok(),
+            Some(link) => link.and_then(|link| u32::try_from(link.ifindex()).ok()),
+        };
+        if let Some(index) = link {
             indices.insert(name.clone(), index);
             let thing = Thing {
                 kind: Kind::Link,
@@ -122,8 +142,10 @@ fn links(sight: &mut Sight) {
             sight.add(format!("{index} {name}"), thing);
             continue;
         }
-        // The kernel tells links before their addresses.
-        let index = indices.get(&name).copied().unwrap_or(0);
+        let Some(address) = entry.address else { continue };
+        // The kernel tells links before their addresses. An address may have a label, which begins with the name of its link.
+        let link = name.split(':').next().unwrap_or(&name);
+        let index = indices.get(link).copied().unwrap_or(0);
         let v4 = address.as_sockaddr_in().map(|address| address.ip().to_string());
         let v6 = address.as_sockaddr_in6().map(|address| address.ip().to_string());
         let Some(ip) = v4.or(v6) else { continue };
@@ -141,9 +163,84 @@ fn links(sight: &mut Sight) {
         };
         sight.add(format!("{index} {cidr}"), thing);
     }
+    indices
 }
 
-fn rules(sight: &mut Sight) {
+fn routes(links: &BTreeMap<String, u32>, sight: &mut Sight) {
+    for entry in route::list().unwrap_or_default() {
+        let name = links.iter().find(|(_, index)| Some(**index) == entry.link).map(|(name, _)| name.as_str());
+        let text = told(&entry, name);
+        let kind = if entry.is_rule { Kind::Rule } else { Kind::Route };
+        let words = spoken(&entry, name);
+        sight.add(text.clone(), Thing { kind, text, words, own: false, handle: Handle::Route(entry) });
+    }
+}
+
+/// The table of routes that counts where none is named.
+const MAIN: u32 = 254;
+
+/// A route or a rule, as ip-route(8) and ip-rule(8) show it; `link` is the name of what it goes out by.
+fn told(entry: &route::Entry, link: Option<&str>) -> String {
+    let network = |(ip, len): (IpAddr, u8)| format!("{ip}/{len}");
+    let link = entry.link.map(|index| link.map_or_else(|| format!("if{index}"), ToOwned::to_owned));
+    let whole = if entry.is_rule { "all" } else { "default" };
+    let mut parts = Vec::new();
+    if entry.is_rule {
+        parts.push(format!("from {}", entry.from.map_or(whole.into(), network)));
+        parts.extend(entry.to.map(|to| format!("to {}", network(to))));
+    } else {
+        parts.push(entry.to.map_or(whole.into(), network));
+        parts.extend(entry.from.map(|from| format!("from {}", network(from))));
+    }
+    parts.extend(entry.via.map(|via| format!("via {via}")));
+    parts.extend(link.map(|link| format!("dev {link}")));
+    parts.extend(entry.mark.map(|mark| format!("fwmark {mark:#x}")));
+    parts.extend(entry.incoming.as_ref().map(|link| format!("iif {link}")));
+    parts.extend(entry.outgoing.as_ref().map(|link| format!("oif {link}")));
+    if entry.table != MAIN {
+        parts.push(format!("table {}", entry.table));
+    }
+    parts.extend(entry.priority.map(|priority| format!("priority {priority}")));
+    parts.join(" ")
+}
+
+/// The words that whoever makes a route or a rule has to use.
+fn spoken(entry: &route::Entry, link: Option<&str>) -> Vec<String> {
+    let named = |names: &[&str], value: &str| -> Vec<String> {
+        names.iter().map(|name| format!("{name} {value}")).collect()
+    };
+    let mut words = Vec::new();
+    if !entry.is_rule {
+        if let Some((to, len)) = entry.to {
+            return vec![format!("{to}/{len}"), to.to_string()];
+        }
+        if entry.table != MAIN {
+            // There may be one in each table.
+            return named(&["table"], &entry.table.to_string());
+        }
+        let via = entry.via.map(|via| via.to_string());
+        words.extend(via.iter().flat_map(|via| named(&["default via", "default gw"], via)));
+        words.extend(link.iter().flat_map(|link| named(&["default dev"], link)));
+        return words;
+    }
+    for (name, network) in [("from", entry.from), ("to", entry.to)] {
+        let Some((ip, len)) = network else { continue };
+        words.extend([format!("{name} {ip}/{len}"), format!("{name} {ip}")]);
+    }
+    let mark = entry.mark.map(|mark| [format!("{mark:#x}"), mark.to_string()]);
+    words.extend(mark.iter().flatten().flat_map(|mark| named(&["fwmark"], mark)));
+    words.extend(entry.incoming.iter().flat_map(|link| named(&["iif", "dev"], link)));
+    words.extend(entry.outgoing.iter().flat_map(|link| named(&["oif"], link)));
+    let place = entry.priority.map(|place| place.to_string());
+    words.extend(place.iter().flat_map(|place| named(&["priority", "preference", "pref", "order"], place)));
+    words.extend(named(&["table", "lookup"], &entry.table.to_string()));
+    words
+}
+
+/// The options by which iptables(8) makes a rule or a chain.
+const IPTABLES: [&str; 6] = ["-A", "-I", "-N", "--append", "--insert", "--new-chain"];
+
+fn nftables(sight: &mut Sight) {
     for entry in nft::list().unwrap_or_default() {
         let nft::Entry { family, table, chain, rule } = entry;
         let place = format!("{} {table}", nft::family_name(family));
@@ -160,11 +257,14 @@ fn rules(sight: &mut Sight) {
             ),
             _ => (place.clone(), format!("table {place}"), Handle::Table(family, table.clone())),
         };
-        // Of what is in another's table the script has to speak as nft(8) does: others add to that as well.
+        // Of what is in another's table the script has to speak as nft(8) does, or as iptables(8): others add to that as well.
         let words = match &handle {
             Handle::Rule(_, table, chain, _) | Handle::Chain(_, table, chain) => {
-                vec![format!("{table} {chain}")]
+                let options = IPTABLES.iter().map(|option| format!("{option} {chain}"));
+                options.chain([format!("{table} {chain}")]).collect()
             }
+            // Where none is named it is this one.
+            _ if table == "filter" => vec![table, "iptables".into(), "ip6tables".into()],
             _ => vec![table],
         };
         sight.add(id, Thing { kind: Kind::Nft, text, words, own: false, handle });
@@ -215,7 +315,7 @@ fn ipc(ground: &Ground, sight: &mut Sight) {
             sight.add(format!("{kind} {id} {key}"), thing);
         }
     }
-    names_in(Path::new("/dev/mqueue"), |path, name| {
+    names_in(&ground.queues.0, |path, name, _| {
         let thing = Thing {
             kind: Kind::Ipc,
             text: format!("POSIX queue /{name}"),
@@ -225,7 +325,7 @@ fn ipc(ground: &Ground, sight: &mut Sight) {
         };
         sight.add(format!("mqueue {name}"), thing);
     });
-    names_in(Path::new("/dev/shm"), |path, name| {
+    names_in(Path::new("/dev/shm"), |path, name, _| {
         let thing = Thing {
             kind: Kind::Ipc,
             text: format!("POSIX shared memory or semaphore /{name}"),
@@ -237,8 +337,8 @@ fn ipc(ground: &Ground, sight: &mut Sight) {
     });
 }
 
-fn loops(sight: &mut Sight) {
-    names_in(Path::new("/sys/block"), |path, name| {
+fn loops(ground: &Ground, sight: &mut Sight) {
+    names_in(Path::new("/sys/block"), |path, name, _| {
         if !name.starts_with("loop") {
             return;
         }
@@ -249,7 +349,7 @@ fn loops(sight: &mut Sight) {
             kind: Kind::Loop,
             text: format!("/dev/{name} with {file}"),
             words: vec![file.clone()],
-            own: false,
+            own: ground.own_folder.as_ref().is_some_and(|folder| Path::new(&file).starts_with(folder)),
             handle: Handle::Loop(Path::new("/dev").join(name)),
         };
         sight.add(format!("{name} {file}"), thing);
@@ -270,7 +370,7 @@ fn files(ground: &Ground, sight: &mut Sight) {
     for (folder, own) in
         folders.map(|folder| (folder, false)).chain(ground.own_folder.iter().map(|folder| (folder, true)))
     {
-        names_in(folder, |path, name| {
+        names_in(folder, |path, name, inode| {
             let around = |other: &PathBuf| other.starts_with(path);
             if ground.apart.iter().any(around) || ground.own_folder.as_ref().is_some_and(around) {
                 return;
@@ -287,11 +387,12 @@ fn files(ground: &Ground, sight: &mut Sight) {
                 own,
                 handle: Handle::File(path.to_owned()),
             };
-            sight.add(path.display().to_string(), thing);
+            // One that was removed and made again is another.
+            sight.add(format!("{inode} {}", path.display()), thing);
         });
     }
     // What a session that ended has left in the store.
-    names_in(&ground.dirs.scratch(), |path, name| {
+    names_in(&ground.dirs.scratch(), |path, name, _| {
         let thing = Thing {
             kind: Kind::File,
             text: path.display().to_string(),
@@ -303,11 +404,9 @@ fn files(ground: &Ground, sight: &mut Sight) {
     });
 }
 
-fn names_in(folder: &Path, mut each: impl FnMut(&Path, &str)) {
+fn names_in(folder: &Path, mut each: impl FnMut(&Path, &str, u64)) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if let Some(name) = entry.file_name().to_str() {
-            each(&entry.path(), name);
-        }
+        each(&entry.path(), &entry.file_name().to_string_lossy(), entry.ino());
     }
 }
 

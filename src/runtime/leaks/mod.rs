@@ -8,10 +8,11 @@ mod apart;
 mod look;
 mod remove;
 
-pub use apart::{apart, folder, own_keys};
+pub use apart::{apart, come_back, folder, own_keys, see_queues, uncover};
 pub use look::{Ground, look, open_files};
 pub use remove::{rank, remove};
 
+use crate::sys::route;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -26,6 +27,10 @@ pub enum Kind {
     Link,
     /// An address of one.
     Address,
+    /// A route, in any table.
+    Route,
+    /// A rule that chooses the table of routes.
+    Rule,
     /// A table, chain or rule of nftables.
     Nft,
     /// A control group.
@@ -50,11 +55,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Mount,
         Self::Namespace,
         Self::Link,
         Self::Address,
+        Self::Route,
+        Self::Rule,
         Self::Nft,
         Self::Cgroup,
         Self::Process,
@@ -75,6 +82,8 @@ impl Kind {
             Self::Namespace => "namespace",
             Self::Link => "link",
             Self::Address => "address",
+            Self::Route => "route",
+            Self::Rule => "rule",
             Self::Nft => "nft",
             Self::Cgroup => "cgroup",
             Self::Process => "process",
@@ -98,6 +107,8 @@ pub enum Handle {
     Link(u32),
     /// An address, by the index of the interface, as `10.0.0.1/24`.
     Address(u32, String),
+    /// A route or a rule of routing, as the kernel tells it.
+    Route(route::Entry),
     /// A table, by family and name.
     Table(u8, String),
     /// A rule, by family, table, chain and number.
@@ -148,6 +159,7 @@ impl Thing {
                 (family, table, chain) == (known, name, of)
             }
             (Handle::Address(index, _), Handle::Link(known)) => index == known,
+            (Handle::Route(route), Handle::Link(known)) => route.link == Some(*known),
             (Handle::Cgroup(path), Handle::Cgroup(known)) => path != known && path.starts_with(known),
             _ => false,
         }
@@ -158,6 +170,8 @@ impl Thing {
 #[derive(Clone, Debug, Default)]
 pub struct Sight {
     things: BTreeMap<(Kind, String), Thing>,
+    /// The mount namespace that it was looked at from.
+    mounts: Option<PathBuf>,
 }
 
 impl Sight {
@@ -169,7 +183,14 @@ impl Sight {
     /// What is here and was not there `before`, with its identity.
     #[must_use]
     pub fn since(&self, before: &Self) -> Vec<(String, &Thing)> {
-        let new = self.things.iter().filter(|(id, _)| !before.things.contains_key(*id));
+        // In another mount namespace all mounts have other ids.
+        let moved = self.mounts != before.mounts;
+        let was_there = |thing: &Thing| {
+            before.things.values().any(|old| old.kind == thing.kind && old.text == thing.text)
+        };
+        let is_copy = |thing: &Thing| moved && matches!(thing.handle, Handle::Mount(..)) && was_there(thing);
+        let new =
+            self.things.iter().filter(|(id, thing)| !before.things.contains_key(*id) && !is_copy(thing));
         new.map(|((kind, id), thing)| (format!("{} {id}", kind.name()), thing)).collect()
     }
 

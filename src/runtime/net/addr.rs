@@ -139,6 +139,13 @@ pub(super) fn free_name(random: [u8; 5]) -> String {
     random.iter().fold("cs".into(), |name, byte| format!("{name}{byte:02x}"))
 }
 
+/// Whether a name is one that is chosen so, by this session or by another.
+#[must_use]
+pub fn is_chosen_name(name: &str) -> bool {
+    let digits = name.strip_prefix("cs").unwrap_or_default();
+    digits.len() == 10 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Parses an address with its prefix.
 ///
 /// # Errors

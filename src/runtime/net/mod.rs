@@ -21,7 +21,7 @@ mod subnet;
 mod tcp;
 mod veth;
 
-pub use addr::{Cidr, Mac, parse_cidr, parse_mac, parse_name};
+pub use addr::{Cidr, Mac, is_chosen_name, parse_cidr, parse_mac, parse_name};
 pub use bridge::{Bridge, BridgeSpec, bridge};
 pub use end::{EndFacts, EndSpec};
 pub use home::home;

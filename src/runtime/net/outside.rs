@@ -12,6 +12,7 @@ use crate::runtime::net::{Netns, home, links, routes};
 use crate::runtime::ns::NsSet;
 use crate::runtime::object::Object;
 use crate::runtime::proc::{self, Command, ProcSpec, Process};
+use crate::runtime::programs;
 use crate::runtime::session::{Done, HandleId, Intent, Session, StepId};
 use crate::sys::{file, mount};
 use rustix::fs::CWD;
@@ -48,9 +49,7 @@ impl Helper {
     }
 
     fn find(self) -> Option<PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
-        folders.map(|folder| folder.join(self.name())).find(|path| path.is_file())
+        programs::find(self.name())
     }
 
     /// The arguments for a network namespace, and for the user namespace that owns it where that is not ours.
@@ -124,7 +123,7 @@ fn connect(
 ) -> Result<(HandleId, Rc<Process>)> {
     let own_kind = |name| set.filter(|set| set.kinds.has(name)).zip(crate::runtime::ns::Kind::of_name(name));
     let netns = match own_kind("net") {
-        Some((set, kind)) => Netns::new(OP, set.open(kind)?, format!("process {}", set.pid))?,
+        Some((set, kind)) => Netns::new(OP, set.open(kind)?, set.network())?,
         None => home::make(session, OP)?.ok_or_else(as_root)?,
     };
     let place = show(session, &netns.fd, "net", steps)?;

@@ -193,7 +193,7 @@ pub fn wait_port(
     }
     let error =
         Error::new(ErrorKind::Timeout, OP, format!("no connection within {}", show_duration(timeout)))
-            .subject(format!("{host}:{port}"));
+            .subject(if peers.len() == 1 { peers[0].to_string() } else { format!("{host}:{port}") });
     Err(match last {
         Some(source) => error.caused_by(source),
         None => error.hint("no try was answered: the packets get lost, or the address is nobody's"),

@@ -6,7 +6,7 @@ use crate::runtime::ns::{Kind, NsSet};
 use crate::runtime::object::Object;
 use crate::runtime::rootless;
 use crate::runtime::session::{Done, Intent, Session, StepId};
-use crate::sys::{file, mount, nsfd};
+use crate::sys::{Errno, file, mount, nsfd};
 use nix::sched::CloneFlags;
 use rustix::fs::CWD;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,14 @@ fn bind(session: &Session, set: &NsSet, kind: Kind, path: &Path) -> Result<StepI
             mount::attach(&tree, CWD, &target)?;
             file::identify(CWD, &target).map(|id| id.mount_id)
         })
-        .context(OP, format!("cannot pin the {} namespace to {}", kind.name, path.display()))?;
+        .context(OP, format!("cannot pin the {} namespace to {}", kind.name, path.display()))
+        .map_err(|error| match error.errno() {
+            // The kernel compares numbers that it does not give strictly by age (mnt_ns_loop).
+            Some(Errno::ELOOP) => error.hint(
+                "a mount namespace is pinned to a mount of an older one alone: pin it where the machine's mounts are, or try again",
+            ),
+            _ => error,
+        })?;
         let object = Object::Mount { target: path.clone(), mount_id: Some(mount_id), mount_ns };
         Ok(Done { value: (), effect: format!("mount id {mount_id}"), object })
     })?;

@@ -272,6 +272,12 @@ impl NsSet {
         self.pidfd.as_fd()
     }
 
+    /// Its network, in words: the host that it is, where it has a name.
+    #[must_use]
+    pub fn network(&self) -> String {
+        self.hostname.clone().unwrap_or_else(|| format!("the network of {}", self.pid))
+    }
+
     /// Fails when the process that keeps the set alive has ended: killed from outside, or with its memory group.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::ns::idmap::IdMap;
+use crate::runtime::programs;
 use crate::sys::child::{Op, Plan};
 use crate::sys::clone::Said;
 use crate::sys::process::Exit;
@@ -137,12 +138,7 @@ pub fn grant(owner: &Owner) -> String {
 /// # Errors
 /// [`ErrorKind::Unsupported`] when it is in none of its folders, with the package that has it.
 pub fn find(op: &'static str, kind: IdKind) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(kind.helper()))
-        .find(|path| path.is_file());
-    found.ok_or_else(|| {
+    programs::find(kind.helper()).ok_or_else(|| {
         let what = format!("{} is not installed: it gives subordinate ids to user namespaces", kind.helper());
         Error::new(ErrorKind::Unsupported, op, what)
             .hint("install it: the package is `uidmap` on Debian and Ubuntu, `shadow-utils` on Fedora")

@@ -12,7 +12,8 @@ use crate::runtime::ns::subid::{self, IdKind, Owner, Range};
 use crate::runtime::session::{Session, StepId};
 use crate::runtime::state::make_private;
 use crate::runtime::{gc, rootless};
-use crate::sys::{file, inode};
+use crate::sys::file;
+use crate::sys::lock::Lock;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::path::Path;
 
@@ -93,7 +94,7 @@ fn lease(session: &Session, op: &'static str, size: u32, steps: &mut Vec<StepId>
     // Held while a range is chosen and marked; the kernel lets go of it whatever happens.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let lock = file::openat(CWD, run, flags, Mode::empty())
-        .and_then(|lock| inode::lock(&lock, false).map(|()| lock))
+        .and_then(|folder| Lock::take(folder, false))
         .context(op, format!("cannot lock {}", run.display()))?;
     let mut used = in_use(op, run)?;
     let mut found = free(&pool, &used, size);
@@ -180,10 +181,14 @@ fn exhausted(op: &'static str, pool: &[Range], used: &[Range], size: u32) -> Err
     }
     let shown: Vec<String> =
         pool.iter().map(|range| format!("{} from {}", range.count, range.start)).collect();
+    let end = |range: &Range| u64::from(range.start) + u64::from(range.count);
+    let of_pool = |used: &&Range| {
+        pool.iter().any(|range| u64::from(used.start) < end(range) && u64::from(range.start) < end(used))
+    };
     let what = format!(
         "userns: no {size} ids are left ({} in all, {} ranges in use)",
         if shown.is_empty() { "none".into() } else { shown.join(", ") },
-        used.len()
+        used.iter().filter(of_pool).count()
     );
     let more = rootless::entered().map_or_else(
         || "add a longer range for `containers` to /etc/subuid and /etc/subgid".to_owned(),

@@ -8,7 +8,7 @@ use crate::runtime::proc::complete::complete;
 use crate::runtime::proc::foreign::Foreign;
 use crate::runtime::proc::io::Streams;
 use crate::runtime::proc::process::{self, Bounds, Course, Outcome, Process};
-use crate::runtime::proc::spec::{Input, Namespaces, ProcSpec};
+use crate::runtime::proc::spec::{Command, Input, Namespaces, ProcSpec};
 use crate::runtime::proc::{oom, orphans, plan};
 use crate::runtime::security::SeccompChoice;
 use crate::runtime::security::confirm::Expected;
@@ -78,11 +78,7 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
         return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
     }
     if let Some(foreign) = session.foreign().filter(|_| Foreign::makes(spec)) {
-        let what = format!(
-            "the adapter of {} runs commands to their end: proc::exec and syscall::run",
-            foreign.name()
-        );
-        return Err(Error::new(ErrorKind::Unsupported, OP, what));
+        return foreign.spawn(session, OP, spec);
     }
     let started = complete(session, OP, spec, &mut own)
         .and_then(|spec| launch(session, OP, &spec, session.is_interactive(), &mut own));
@@ -97,7 +93,7 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
 
 /// Starts the process, `beside` a person who types. The steps that were made for it alone are added to `own`: they are
 /// undone after its end.
-fn launch(
+pub(super) fn launch(
     session: &Session,
     op: &'static str,
     spec: &ProcSpec,
@@ -152,6 +148,7 @@ fn launch(
     let inherited = oom::Inherited::set(op, spec.security.oom_score_adj)?;
     let (step, running) = start::start(session, start, |failure| explain(op, spec, &env, failure)).map_err(
         |error| match set {
+            _ if error.errno() == Some(Errno::ENOMEM) && spec.cgroup.is_some() => error.hint(TOO_LITTLE),
             Some(set) => set.explain(op, error),
             None => error,
         },
@@ -159,7 +156,6 @@ fn launch(
     drop(inherited);
     streams.settle(op).map_err(|error| session.roll_back(vec![step], error))?;
     let bounds = Bounds { deadline, grace: spec.kill_grace };
-    let cgroup = spec.cgroup.clone();
     let start::Running { pid, pidfd, recorder } = running;
     Ok(Process {
         op,
@@ -169,10 +165,11 @@ fn launch(
         command,
         leads_group,
         bounds,
-        cgroup,
+        cgroup: spec.cgroup.clone(),
         oom_kills_before,
         own_peak: crate::sys::process::own_memory_peak(),
         started,
+        inner: None,
         course: Course::new(streams, recorder),
     })
 }
@@ -224,6 +221,8 @@ fn describe(spec: &ProcSpec, command: &str) -> String {
     text
 }
 
+/// Where a group has too little memory to start something in.
+const TOO_LITTLE: &str = "the memory that its group may use is not enough even to start it: raise the limit";
 /// With how many open files every start gets on.
 const START_FILES: u64 = 64;
 
@@ -268,7 +267,11 @@ fn explain_exec(
         Errno::ENOENT | Errno::ENOTDIR => {
             let path =
                 env.iter().find(|(key, _)| key == b"PATH").map_or(plan::DEFAULT_PATH, |(_, value)| value);
-            let hint = if name.contains('/') {
+            let hint = if matches!(spec.command, Command::Shell(_)) {
+                format!(
+                    "a command that is one text is run by /bin/sh, which does not exist {place}, or its loader: put it there, or write the command as a list"
+                )
+            } else if name.contains('/') {
                 format!("it does not exist {place}, or the interpreter or loader that it names does not")
             } else {
                 format!("it is in none of the folders of PATH {place}: {}", String::from_utf8_lossy(path))
@@ -285,12 +288,7 @@ fn explain_exec(
         }
         Errno::ENOMEM | Errno::E2BIG if spec.cgroup.as_ref().is_some_and(|group| group.limits_memory()) => {
             let error = Error::sys(op, "command cannot be run", call).kind_is(ErrorKind::LimitReached);
-            (
-                126,
-                error.hint(
-                    "the memory that its group may use is not enough even to start it: raise the limit",
-                ),
-            )
+            (126, error.hint(TOO_LITTLE))
         }
         Errno::E2BIG => {
             let error = Error::sys(op, "command cannot be run", call);

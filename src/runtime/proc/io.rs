@@ -239,7 +239,9 @@ impl Streams {
         for fd in [&self.stdout, &self.stderr].into_iter().flatten() {
             fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
         }
-        if let Some(fd) = self.stdin.as_ref().filter(|_| !self.pending.rest().is_empty()) {
+        // What has nothing to read is to be told so as well.
+        let feeds = !self.pending.rest().is_empty() || self.close_when_fed;
+        if let Some(fd) = self.stdin.as_ref().filter(|_| feeds) {
             fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLOUT));
         }
         if self.may_relay() {

@@ -9,6 +9,7 @@ pub mod io;
 pub mod mounts;
 mod oom;
 pub mod orphans;
+pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod reclaim;

@@ -313,7 +313,7 @@ fn spot(op: &'static str, path: &Path) -> Result<Spot> {
 }
 
 /// The options one by one: each text may hold several, separated by commas, as mount(8) writes them.
-fn words(options: &[String]) -> impl Iterator<Item = &str> {
+pub(super) fn words(options: &[String]) -> impl Iterator<Item = &str> {
     options.iter().flat_map(|text| text.split(','))
 }
 

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
 use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup::freeze;
 use crate::runtime::object::Object;
 use crate::runtime::session::{Done, Intent, Session};
 use crate::sys::{Errno, process};
@@ -117,6 +118,7 @@ fn end_all(known: &[Id]) -> Result<()> {
         let mut dying: Vec<OwnedFd> = Vec::new();
         for id in found {
             let Ok(pidfd) = process::open(id.0) else { continue };
+            freeze::release(OP, id.0);
             match process::signal(&pidfd, libc::SIGKILL) {
                 Err(error) if error.errno() == Errno::EPERM => {
                     refused.insert(id);

@@ -1,9 +1,10 @@
 //! Ending a process, from what the ledger knows of it.
 
 use crate::error::{Error, ErrorKind, Result, SysContext};
+use crate::runtime::cgroup::freeze;
 use crate::sys::{Errno, process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 const OP: &str = "undo";
 /// How long a killed process may take to go: longer only when the kernel holds it (state D).
@@ -23,6 +24,8 @@ pub fn process(pid: Option<i32>, start_time: Option<u64>) -> Result<()> {
     if process::start_time(pid).ok() != Some(start_time) {
         return Ok(());
     }
+    freeze::release(OP, pid);
+    let inside = children_inside(pid);
     let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     match process::signal(&pidfd, libc::SIGKILL) {
         // Without root, one that another id of the user's has takes no signal; it may have ended all the same.
@@ -31,6 +34,11 @@ pub fn process(pid: Option<i32>, start_time: Option<u64>) -> Result<()> {
             return Err(Error::sys(OP, format!("cannot kill process {pid}"), error));
         }
         _ => {}
+    }
+    for child in &inside {
+        // They are killed with it, and it ends once they are collected (pid_namespaces(7)).
+        let _ = poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], PollTimeout::from(PATIENCE_MS));
+        let _ = process::wait(child, false);
     }
     loop {
         match poll(&mut fds, PollTimeout::from(PATIENCE_MS)) {
@@ -49,4 +57,15 @@ pub fn process(pid: Option<i32>, start_time: Option<u64>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Our children in the pid namespace whose first process this is: those that were started in a set.
+fn children_inside(pid: i32) -> Vec<OwnedFd> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let inside = namespace(&pid.to_string());
+    if inside.is_none() || inside == namespace("self") || !process::is_first(pid) {
+        return Vec::new();
+    }
+    let there = |child: &i32| *child != pid && namespace(&child.to_string()) == inside;
+    process::children().into_iter().filter(there).filter_map(|child| process::open(child).ok()).collect()
 }

@@ -142,7 +142,8 @@ extern "C" fn broker(order: *const libc::c_void) -> ! {
         order.made.store(made, Ordering::SeqCst);
     }
     if order.report >= 0 && order.made.load(Ordering::SeqCst) < 0 {
-        child::tell(order.report, stage::UNBORN, 0);
+        // Who reads it sees our end as well.
+        let _ = child::tell(order.report, stage::UNBORN, 0);
     }
     child::end()
 }
@@ -179,12 +180,28 @@ impl Beside {
         // SAFETY: clone3 stored a new descriptor that nothing else owns.
         let pidfd = unsafe { OwnedFd::from_raw_fd(number) };
         let beside = Self { pid, order, _stack: stack };
-        let born = call("poll", || "report, broker".into(), || beside.wait(report.0, &pidfd))?;
+        let born = match call("poll", || "report, broker".into(), || beside.wait(report.0, &pidfd)) {
+            Ok(born) => born,
+            Err(error) => {
+                beside.give_up();
+                return Err(error);
+            }
+        };
         if !born {
             beside.order.outcome(kinds, cgroup)?;
         }
         let (child, child_fd) = beside.order.child();
         Ok((beside, child, child_fd))
+    }
+
+    /// Ends and collects a child that was made and could not say so.
+    fn give_up(&self) {
+        if self.order.made.load(Ordering::SeqCst) >= 0 {
+            let (pid, pidfd) = self.order.child();
+            // It may have ended.
+            let _ = crate::sys::process::signal(&pidfd, libc::SIGKILL);
+            collect(pid);
+        }
     }
 
     /// Waits for word of the birth. Whether it is a good one.
@@ -196,8 +213,9 @@ impl Beside {
                 other => other?,
             };
             if fds[0].any() != Some(true) {
-                // Ended from outside before it could say anything.
-                return Err(Errno::ESRCH);
+                // The child had no memory to say anything, or the broker was ended from outside.
+                let made = self.order.made.load(Ordering::SeqCst) >= 0;
+                return Err(if made { Errno::ENOMEM } else { Errno::ESRCH });
             }
             let mut message = [0; 8];
             let len = rustix::io::read(report, &mut message);
