@@ -188,7 +188,8 @@ struct Cli {
 const TEST_HELP: &str = "\
 Results: PASS, FAIL, LEAK (it left something behind), SLOW, SKIP, TIMEOUT, TODO.
 Exit codes: 0 tests passed; 4 no test was run, or each was skipped; 100 a test failed, left something or
-took too long, or a file could not be run; 2 usage; 101 a bug. A signal ends the run after the clean-up.";
+took too long, or a file could not be run; 1 the report could not be written; 2 usage; 3 the host
+cannot; 101 a bug. A signal ends the run after the clean-up.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -4,8 +4,7 @@ use crate::cli::{args, complain, say};
 use crate::repl;
 use crate::script::help::{self, Style, definitions, markdown, reference, roff, topic};
 use crate::script::report::{EXIT_SCRIPT, EXIT_USAGE, Report};
-use crate::text::report;
-use std::io::IsTerminal;
+use crate::text::{colour, report};
 use std::path::{Path, PathBuf};
 
 /// What is asked for.
@@ -65,9 +64,7 @@ fn style() -> Style {
     let out = std::io::stdout();
     let columns = rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col));
     let width = columns.filter(|width| *width > 0).map_or(WIDTH, |width| width.min(100));
-    let plain = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-    Style { width, colour: out.is_terminal() && !plain("NO_COLOR") && !dumb }
+    Style { width, colour: colour::fits(&out) }
 }
 
 fn fail(what: &str, hint: &str, code: u8) -> u8 {

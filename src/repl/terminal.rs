@@ -1,9 +1,10 @@
 //! The terminal that a person sits at.
 
 use crate::repl::show::Screen;
+use crate::text::colour;
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 /// The state of the terminal before the prompt: given back at the end, whatever happened to the editor.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) fn screen() -> Screen {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let asked = || set("COLUMNS").and_then(|columns| columns.parse().ok());
     let width = columns.or_else(asked).unwrap_or(80).max(20);
-    Screen { width, colour: std::io::stdout().is_terminal() && set("NO_COLOR").is_none() && can_edit() }
+    Screen { width, colour: colour::fits(&std::io::stdout()) && can_edit() }
 }
 
 /// How many lines the screen has.

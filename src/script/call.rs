@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::runtime::session::Session;
-use crate::script::error::{At as _, Place};
+use crate::script::error::{Place, raise};
 use crate::script::shell::Shell;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 use std::rc::Rc;
@@ -67,11 +67,17 @@ impl<'a> Call<'a> {
         self.shell
     }
 
+    /// The source that the call is written in. The language takes a closure for a part of what calls it.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let claimed = self.ctx.call_source().unwrap_or_else(|| self.shell.script());
+        self.shell.source_of_call(claimed, self.ctx.call_position(), self.op)
+    }
+
     /// The script line of the call: `build.rhai:12`.
     #[must_use]
     pub fn place(&self) -> String {
-        let source = self.ctx.call_source().unwrap_or_else(|| self.shell.script());
-        let place = Place { source: source.to_owned(), position: self.ctx.call_position() };
+        let place = Place { source: self.source(), position: self.ctx.call_position() };
         let Place { source, position } = self.shell.lines().real(place);
         match position.line() {
             Some(line) => format!("{source}:{line}"),
@@ -94,6 +100,33 @@ impl<'a> Call<'a> {
         Error::new(ErrorKind::InvalidArgument, self.op, what)
     }
 
+    /// Checks that a function takes so many values; one whose definition is not known passes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`].
+    pub fn check_takes(&self, function: &FnPtr, count: usize) -> Result<(), Error> {
+        const MOST: usize = 8;
+        let given = function.curry().len();
+        let takes = |count: usize| {
+            let name = function.fn_name();
+            self.ctx.iter_namespaces().any(|space| space.get_script_fn(name, count).is_some())
+        };
+        if takes(given + count) {
+            return Ok(());
+        }
+        let Some(known) = (given..=given + MOST).find(|count| takes(*count)) else { return Ok(()) };
+        let number =
+            |count: usize| if count == 1 { "one value".to_owned() } else { format!("{count} values") };
+        let (takes, gets) =
+            (number(known - given), if count == 0 { "none".to_owned() } else { number(count) });
+        let error = self.invalid(format!("the function takes {takes}, and is given {gets}"));
+        Err(match count {
+            0 => error.hint("write it || …"),
+            1 => error.hint("write it |value| …; of a list or a map take the parts inside of it"),
+            _ => error,
+        })
+    }
+
     /// Calls a function of the script. What it throws comes back as [`Raised::Script`]: let it pass with `?`.
     ///
     /// # Errors
@@ -108,7 +141,7 @@ impl<'a> Call<'a> {
     pub(super) fn leave<T>(&self, result: Outcome<T>) -> Result<T, Box<EvalAltResult>> {
         match result {
             Ok(value) => Ok(value),
-            Err(Raised::Error(error)) => Err(error).at(&self.ctx),
+            Err(Raised::Error(error)) => Err(raise(error, Some(&self.source()), self.ctx.call_position())),
             Err(Raised::Script(thrown)) => Err(thrown),
         }
     }

@@ -1,12 +1,12 @@
 //! Errors as scripts see them.
 //!
-//! [`At::at`] is the only way an error of the runtime leaves a binding: as a value of type [`ScriptError`] with the
+//! [`raise`] is the only way an error of the runtime leaves a binding: as a value of type [`ScriptError`] with the
 //! position of the call. In a script, `catch (e)` then reads `e.kind`, `e.code` and the others of [`FIELDS`].
 //! Errors of the language itself are given the same shape by [`shape_caught`].
 
 use crate::error::{Error, ErrorKind};
 use crate::script::report::own_words;
-use rhai::{Array, Dynamic, EvalAltResult, Map, NativeCallContext, Position};
+use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 use std::fmt;
 use std::rc::Rc;
 
@@ -20,6 +20,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("syscall", "the failed system call as strace would show it, or `()`"),
     ("path", "the path the error is about, or `()`"),
     ("hint", "how to mend it, or `()`"),
+    ("detail", "more on it in several lines, such as in what two values differ, or `()`"),
     ("causes", "the chain of causes, outermost first, as a list of text"),
     ("source", "the file of the call"),
     ("line", "its line"),
@@ -115,6 +116,7 @@ fn runtime_field(error: &Error, name: &str) -> Dynamic {
         "syscall" => error.syscall().map_or(Dynamic::UNIT, |call| call.to_string().into()),
         "path" => text(error.path_text()),
         "hint" => text(error.hint_text()),
+        "detail" => text(error.detail_text()),
         "causes" => error.chain().into_iter().map(Dynamic::from).collect::<Array>().into(),
         _ => error.failure().map_or(Dynamic::UNIT, |failure| match name {
             "exit_code" => i64::from(failure.code).into(),
@@ -138,22 +140,7 @@ impl fmt::Display for ScriptError {
     }
 }
 
-/// The one way an error leaves a binding.
-pub trait At<T> {
-    /// Gives the error the position of the call.
-    ///
-    /// # Errors
-    /// The same error, as a value that scripts can catch.
-    fn at(self, ctx: &NativeCallContext<'_>) -> Result<T, Box<EvalAltResult>>;
-}
-
-impl<T> At<T> for crate::error::Result<T> {
-    fn at(self, ctx: &NativeCallContext<'_>) -> Result<T, Box<EvalAltResult>> {
-        self.map_err(|error| raise(error, ctx.call_source(), ctx.call_position()))
-    }
-}
-
-/// An error of the runtime as the engine carries it: for what has no call context, such as `import`.
+/// An error of the runtime as the engine carries it: the one way an error leaves a binding.
 pub fn raise(error: Error, source: Option<&str>, position: Position) -> Box<EvalAltResult> {
     let place = Place { source: source.unwrap_or_default().to_owned(), position };
     let value = ScriptError { cause: Rc::new(Cause::Runtime(error)), place };

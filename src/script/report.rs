@@ -7,6 +7,7 @@ use crate::script::error::{Place, ScriptError};
 use crate::script::lines::Lines;
 use crate::script::native::Native;
 use crate::script::options::nearest;
+use crate::script::source::home_of;
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
 
 /// An error as people are told.
@@ -29,6 +30,12 @@ pub struct Report {
     /// The exit code it leads to, see [`exit_code`].
     pub exit_code: u8,
 }
+
+/// What helps where a function that a method is given uses the value that the method belongs to.
+const RACE: &str = "take what the function needs out of the value before: `let name = g.name; g.paths.map(|path| path.split(name))`";
+
+/// What is likely where calls are too deep.
+const ENDLESS: &str = "a function calls itself, or functions each other, without coming to an end";
 
 /// A script error.
 pub const EXIT_SCRIPT: u8 = 1;
@@ -111,7 +118,7 @@ impl Report {
         loop {
             let (frame, position, inside, inner) = match error {
                 EvalAltResult::ErrorInFunctionCall(name, inside, inner, position) => {
-                    (call_frame(&name), position, inside, inner)
+                    (call_frame(&name), position, home_of(&name).unwrap_or(inside), inner)
                 }
                 EvalAltResult::ErrorInModule(name, inner, position) => {
                     (format!("in import of {name}"), position, name, inner)
@@ -131,7 +138,21 @@ impl Report {
         }
         frames.reverse();
         let report = Self::of_innermost(error, &source);
-        Self { frames, ..report }
+        Self { frames, ..report }.told_to_its_caller()
+    }
+
+    /// An error that the standard library raises is one of the line that calls it: that comes first, and where it was raised after it.
+    fn told_to_its_caller(mut self) -> Self {
+        let is_std = |place: &Place| place.source.starts_with("<std/");
+        if self.place.as_ref().is_some_and(is_std)
+            && let Some(caller) = self.frames.iter().position(|(_, place)| !is_std(place))
+        {
+            let (_, place) = self.frames.remove(caller);
+            if let Some(raised) = self.place.replace(place) {
+                self.frames.insert(0, ("raised".to_owned(), raised));
+            }
+        }
+        self
     }
 
     /// Names the places of an interactive run by what the user knows: the prompt, or a file.
@@ -152,6 +173,11 @@ impl Report {
         let position = error.take_position();
         let (message, hint) = match &error {
             EvalAltResult::ErrorFunctionNotFound(signature, _) => missing_function(signature),
+            EvalAltResult::ErrorDataRace(name, _) => (
+                format!("a value is changed or looked into by a method while a function uses it ({name})"),
+                Some(RACE.to_owned()),
+            ),
+            EvalAltResult::ErrorStackOverflow(_) => (error.to_string(), Some(ENDLESS.to_owned())),
             _ => (error.to_string(), None),
         };
         Self { hint, ..Self::at(own_words(&message), source, position, EXIT_SCRIPT) }

@@ -2,19 +2,24 @@
 //! and its functions are there.
 
 use crate::error::{ErrorKind, Result};
+use crate::runtime::cancel;
 use crate::script::bind::generate;
-use crate::script::error::ScriptError;
-use crate::script::report::Report;
+use crate::script::error::{Place, ScriptError};
+use crate::script::report::{Report, full_text};
 use crate::script::shell::Shell;
-use crate::script::suite::{Body, Case, CaseOptions, Group, When};
+use crate::script::suite::{Body, Case, CaseOptions, Group, When, not_false};
 use crate::script::{engine, source, suite};
-use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
+use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position, ScriptFuncDef};
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The name of the function that is called behind the last statement of a file.
-const SERVE: &str = "cshell_serve_tests";
+pub const SERVE: &str = "cshell_serve_tests";
+
+/// How long what is called after a test may take where that was stopped.
+const AFTER_A_STOP: Duration = Duration::from_secs(2);
 
 type Raised = Box<EvalAltResult>;
 
@@ -86,7 +91,7 @@ pub fn open(path: &Path, shell: &Rc<Shell>, serve: impl Fn(&Scene<'_>) + 'static
     let ast = source::compile(&engine, shell, shell.script(), &text)
         .map_err(|error| Box::new(Report::of_parse(&error, shell.script())))?;
     shell.suite().open(true);
-    declare_functions(shell, &text, &ast, &mut fixtures.borrow_mut());
+    declare_functions(shell, &text, &ast, &mut fixtures.borrow_mut())?;
     let result = with_end(&engine, ast).and_then(|ast| engine.run_ast(&ast));
     match result {
         Err(error)
@@ -106,14 +111,39 @@ fn with_end(engine: &Engine, mut ast: AST) -> Result<AST, Raised> {
 }
 
 /// Notes the functions of the file that are tests, in the order in which they stand there, and those around them.
-fn declare_functions(shell: &Shell, text: &str, ast: &AST, fixtures: &mut Fixtures) {
+///
+/// # Errors
+/// When one takes more than it is given, and when there are two of one name.
+fn declare_functions(
+    shell: &Shell,
+    text: &str,
+    ast: &AST,
+    fixtures: &mut Fixtures,
+) -> Result<(), Box<Report>> {
+    const AROUND: [&str; 4] = ["setup_file", "setup", "teardown", "teardown_file"];
     let mut found: Vec<(usize, String, usize)> = Vec::new();
     for function in ast.iter_fn_def() {
-        found.push((line_of(text, &function.name), function.name.to_string(), function.params.len()));
+        found.push((line_of(text, function), function.name.to_string(), function.params.len()));
     }
     found.sort();
     for (line, name, arity) in found {
-        if name.starts_with("test_") {
+        let is_test = name.starts_with("test_");
+        let most = usize::from(name != "setup_file");
+        let wrong = if !is_test && !AROUND.contains(&name.as_str()) {
+            None
+        } else if fixtures.known.iter().any(|(known, _)| *known == name) {
+            Some(format!("there is another function `{name}`, and which one is meant cannot be told"))
+        } else if arity > most {
+            let given = if most == 0 { "nothing" } else { "at most what `setup` or `setup_file` returned" };
+            Some(format!("`{name}` takes {arity} values, and is given {given}"))
+        } else {
+            None
+        };
+        if let Some(message) = wrong {
+            let line = Position::new(u16::try_from(line).unwrap_or(u16::MAX), 0);
+            return Err(Report::at(message, shell.script(), line, 1).into());
+        }
+        if is_test {
             let case = Case {
                 name: name.clone(),
                 place: (shell.script().to_owned(), line),
@@ -122,24 +152,23 @@ fn declare_functions(shell: &Shell, text: &str, ast: &AST, fixtures: &mut Fixtur
                 todo: false,
                 body: Body::Function(name.clone()),
             };
-            // Two of one name differ in their parameters: the first is the test.
+            // There is no other of this name.
             let _ = shell.suite().add("test", case);
         }
         if !fixtures.known.iter().any(|(known, _)| *known == name) {
             fixtures.known.push((name, arity));
         }
     }
+    Ok(())
 }
 
-/// The line at which a function of the file is defined; 0 where it is not at the beginning of a line.
-fn line_of(text: &str, name: &str) -> usize {
-    let is_there = |line: &str| {
-        let line = line.trim_start();
-        let line = line.strip_prefix("private ").unwrap_or(line).trim_start();
-        let rest = line.strip_prefix("fn ").and_then(|rest| rest.trim_start().strip_prefix(name));
-        rest.is_some_and(|rest| rest.trim_start().starts_with('('))
-    };
-    text.lines().position(is_there).map_or(0, |index| index + 1)
+/// The line at which a function of the file is defined. The language knows where its body begins; its name is there, or a few lines
+/// before where its parameters take several.
+fn line_of(text: &str, function: &ScriptFuncDef) -> usize {
+    let body = function.body.start_position().line().unwrap_or(0);
+    let names = |line: &str| line.contains(function.name.as_str());
+    let lines: Vec<&str> = text.lines().take(body).collect();
+    lines.iter().rposition(|line| names(line)).map_or(body, |index| index + 1)
 }
 
 impl Scene<'_> {
@@ -170,11 +199,30 @@ impl Scene<'_> {
         // Nothing more is run by an engine that was told to end.
         let code = self.shell.exit_code();
         self.shell.clear_exit();
-        self.perform_after(&groups, &given, &mut outcome);
+        if cancel::requested().is_some() {
+            // It is over all the same; who told it to end waits a moment longer than this.
+            let after = || self.perform_after(&groups, &given, &mut outcome);
+            if let Err(error) = cancel::despite(AFTER_A_STOP, after) {
+                self.shell.suite().note(full_text(&error));
+            }
+        } else {
+            self.perform_after(&groups, &given, &mut outcome);
+        }
         if let Some(code) = code {
             self.shell.set_exit(code);
         }
-        outcome.map_err(|error| Failure::of(*error, self.shell))
+        outcome.map_err(|error| {
+            let deep = matches!(error.unwrap_inner(), EvalAltResult::ErrorStackOverflow(..));
+            let nowhere = error.position().is_none();
+            let mut failure = Failure::of(*error, self.shell);
+            if deep || nowhere {
+                // The language tells where it all began, which is in no file; and that a test returns `false` is said nowhere else.
+                let (source, line) = case.place.clone();
+                let line = u16::try_from(line).unwrap_or(u16::MAX);
+                failure.report.place = Some(Place { source, position: Position::new(line, 0) });
+            }
+            failure
+        })
     }
 
     fn perform_inner(&self, case: &Case, groups: &[&Group], given: &mut Dynamic) -> Result<(), Raised> {
@@ -182,12 +230,16 @@ impl Scene<'_> {
             *given = value;
         }
         hooks(groups, When::Before).into_iter().try_for_each(|hook| self.around(hook))?;
-        match &case.body {
-            Body::Function(name) => self.call(name, std::slice::from_ref(given)).map(drop),
-            Body::Closure(f, args) => f.call_raw(&self.ctx, None, args.clone()).map(drop),
-            Body::Property(generator, f) => generate::hold(self.shell, &self.ctx, case, generator, f),
-            Body::Missing => Ok(()),
-        }
+        let value = match &case.body {
+            Body::Function(name) => self.call(name, std::slice::from_ref(given))?,
+            Body::Closure(f, args) => Some(f.call_raw(&self.ctx, None, args.clone())?),
+            Body::Property(generator, f) => {
+                generate::hold(self.shell, &self.ctx, case, generator, f)?;
+                None
+            }
+            Body::Missing => None,
+        };
+        value.map_or(Ok(()), |value| not_false(&value))
     }
 
     fn perform_after(&self, groups: &[&Group], given: &Dynamic, outcome: &mut Result<(), Raised>) {
@@ -234,15 +286,11 @@ impl Scene<'_> {
         Failure { report: Report::plain(message, 1).into(), ..failure }
     }
 
-    /// Calls what is to be called after all tests of a group; of the file `teardown_file` as well. What goes wrong is a note of the
-    /// suite.
-    pub fn end(&self, groups: &[Group], index: usize) {
-        let note = |result: Result<(), Raised>| {
-            let Err(error) = result else { return };
-            let report = self.of_file(*error).report;
-            let line = report.place.as_ref().and_then(|place| place.position.line());
-            let line = line.map(|line| format!(" at line {line}")).unwrap_or_default();
-            self.shell.suite().note(format!("after all tests: {}{line}", report.message));
+    /// Calls what is to be called after all tests of a group; of the file `teardown_file` as well. What went wrong.
+    pub fn end(&self, groups: &[Group], index: usize) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        let mut note = |result: Result<(), Raised>| {
+            failures.extend(result.err().map(|error| self.of_file(*error)));
         };
         let group = groups.get(index).into_iter().collect::<Vec<_>>();
         for hook in hooks(&group, When::AfterAll).into_iter().rev() {
@@ -252,6 +300,7 @@ impl Scene<'_> {
             let value = self.fixtures.borrow().file.clone();
             note(self.call("teardown_file", &[value]).map(drop));
         }
+        failures
     }
 }
 

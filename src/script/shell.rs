@@ -4,6 +4,7 @@ use crate::runtime::session::Session;
 use crate::script::hooks::Hooks;
 use crate::script::lines::Lines;
 use crate::script::suite::Suite;
+use rhai::Position;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ pub struct Shell {
     session: Rc<Session>,
     script: String,
     args: Vec<OsString>,
-    sources: RefCell<BTreeMap<String, Rc<str>>>,
+    sources: RefCell<BTreeMap<String, Source>>,
     exit: Cell<Option<u8>>,
     pipe_closed: Cell<bool>,
     hooks: Hooks,
@@ -23,6 +24,37 @@ pub struct Shell {
     suite: Suite,
     out: RefCell<Option<Box<dyn Out>>>,
     watcher: RefCell<Option<Rc<dyn Watcher>>>,
+}
+
+/// A text that was read, and where its lines begin.
+#[derive(Debug)]
+struct Source {
+    text: Rc<str>,
+    lines: Vec<usize>,
+}
+
+impl Source {
+    fn new(text: &str) -> Self {
+        let behind = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text: text.into(), lines: std::iter::once(0).chain(behind).collect() }
+    }
+
+    /// Whether a call of a native stands at a place: of a function behind its module, of a method where its name is.
+    fn has(&self, op: &str, at: Position) -> bool {
+        let (module, name) = match op.rsplit_once("::") {
+            Some((module, name)) => (module, name),
+            None => ("", op.rsplit('.').next().unwrap_or(op)),
+        };
+        let (Some(line), Some(column)) = (at.line(), at.position()) else { return false };
+        let Some(line) = self.lines.get(line - 1).and_then(|start| self.text.get(*start..)) else {
+            return false;
+        };
+        // Columns are letters, and nearly all of them bytes.
+        let at = line.char_indices().nth(column.saturating_sub(1)).map(|(at, _)| at);
+        let Some((before, rest)) = at.and_then(|at| line.split_at_checked(at)) else { return false };
+        let before = before.trim_end_matches(':').trim_end();
+        rest.starts_with(name) && before.ends_with(module)
+    }
 }
 
 /// Is told of each native call.
@@ -112,13 +144,26 @@ impl Shell {
 
     /// Remembers the text of a source, for error messages.
     pub fn remember(&self, name: &str, text: &str) {
-        self.sources.borrow_mut().insert(name.to_owned(), text.into());
+        self.sources.borrow_mut().insert(name.to_owned(), Source::new(text));
+    }
+
+    /// The source that a call of the native `op` is written in, of which the language says that it is `claimed`: the one that has the
+    /// call at this place, if only one has.
+    pub(super) fn source_of_call(&self, claimed: &str, at: Position, op: &str) -> String {
+        let sources = self.sources.borrow();
+        if sources.len() > 1 && !sources.get(claimed).is_some_and(|source| source.has(op, at)) {
+            let mut found = sources.iter().filter(|(_, source)| source.has(op, at)).map(|(name, _)| name);
+            if let (Some(name), None) = (found.next(), found.next()) {
+                return name.clone();
+            }
+        }
+        claimed.to_owned()
     }
 
     /// The text of a source that was read.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<Rc<str>> {
-        self.sources.borrow().get(name).cloned()
+        self.sources.borrow().get(name).map(|source| source.text.clone())
     }
 
     /// The line of a source that a place such as `build.rhai:12` names.

@@ -2,9 +2,11 @@
 //! for whoever runs them one by one afterwards.
 
 use crate::error::{Error, ErrorKind, Result};
-use rhai::{Array, Dynamic, FnPtr};
+use crate::script::error::raise;
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Position};
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How a test is run. What is not said is that of the group around it, then of the file, then of the command line.
@@ -115,6 +117,36 @@ impl When {
     }
 }
 
+/// A function with what it had captured when it was declared, as text.
+pub type Captured = (FnPtr, Vec<Option<String>>);
+
+/// The name of what is skipped where the rest of a group or file is.
+const REST: &str = "(the rest)";
+
+/// What is skipped where a declaration ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The whole file.
+    Everything,
+    /// What the file would still declare; the tests before that are run.
+    OfFile,
+    /// What the group would still declare.
+    OfGroup,
+}
+
+/// A test that returns `false` has not held: somebody has written what is to be so without asserting it.
+///
+/// # Errors
+/// [`ErrorKind::AssertionFailed`].
+pub fn not_false(value: &Dynamic) -> Result<(), Box<EvalAltResult>> {
+    if !matches!(value.as_bool(), Ok(false)) {
+        return Ok(());
+    }
+    let error = Error::new(ErrorKind::AssertionFailed, "test", "it returned `false`")
+        .hint("say what is to hold with assert::that(…); where the value means nothing, end with ()");
+    Err(raise(error, None, Position::NONE))
+}
+
 /// A group of tests; the first is the file itself.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -147,10 +179,16 @@ pub struct Suite {
     open: Cell<bool>,
     /// Whether a test runs.
     runs: Cell<bool>,
+    /// Whether what is called before all tests of a group is called.
+    begins: Cell<bool>,
     /// Whether the file has declared its tests.
     settled: Cell<bool>,
     /// Why the test that runs is skipped.
     skipped: RefCell<Option<String>>,
+    /// Whether the group that is being declared is left before its end.
+    left: Cell<bool>,
+    /// The functions of tests by name, as they were declared last, with what they had captured.
+    captured: RefCell<BTreeMap<String, Captured>>,
     /// What the test that runs says beside its result.
     notes: RefCell<Vec<String>>,
     seed: Cell<u64>,
@@ -165,8 +203,11 @@ impl Default for Suite {
             current: Cell::new(0),
             open: Cell::new(false),
             runs: Cell::new(false),
+            begins: Cell::new(false),
             settled: Cell::new(false),
             skipped: RefCell::default(),
+            left: Cell::new(false),
+            captured: RefCell::default(),
             notes: RefCell::default(),
             seed: Cell::new(0),
             update: Cell::new(false),
@@ -190,6 +231,20 @@ impl Suite {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.runs.get()
+    }
+
+    /// Calls what is to be called before all tests of a group. Why it skips them, if it does.
+    pub fn begin_group<T>(&self, f: impl FnOnce() -> T) -> (T, Option<String>) {
+        self.begins.set(true);
+        let outcome = f();
+        self.begins.set(false);
+        (outcome, self.skipped.take())
+    }
+
+    /// Whether something runs that can be skipped.
+    #[must_use]
+    pub fn can_skip(&self) -> bool {
+        self.runs.get() || self.begins.get()
     }
 
     /// Whether declarations are taken.
@@ -308,7 +363,48 @@ impl Suite {
         found.map(|case| case.options = options.within(&case.options)).is_some()
     }
 
-    /// Says why the test that runs is skipped.
+    /// Skips the rest of the group or file that is being declared, which `place` is in. Of a file that has declared no test yet
+    /// everything is skipped: its functions are part of the rest.
+    pub fn skip_rest(&self, reason: &str, place: (String, usize)) -> Rest {
+        let is_file = self.current.get() == 0;
+        if is_file {
+            self.cases.borrow_mut().retain(|case| !matches!(case.body, Body::Function(_)));
+            if self.cases.borrow().is_empty() {
+                self.skip(reason);
+                return Rest::Everything;
+            }
+        }
+        let case = Case {
+            name: REST.to_owned(),
+            place,
+            group: 0,
+            options: CaseOptions { skip: Some(reason.to_owned()), ..CaseOptions::default() },
+            todo: false,
+            body: Body::Missing,
+        };
+        // There is none of this name yet: what would come behind the first is not run.
+        let _ = self.add("test::skip", case);
+        self.left.set(!is_file);
+        if is_file { Rest::OfFile } else { Rest::OfGroup }
+    }
+
+    /// Notes the function of a test with what it has captured, and returns what was noted of the same one before.
+    pub fn captured(&self, f: &FnPtr, values: Vec<Option<String>>) -> Option<Captured> {
+        self.captured.borrow_mut().insert(f.fn_name().to_owned(), (f.clone(), values))
+    }
+
+    /// Whether the group that was being declared was left before its end. Asks once.
+    pub fn take_left(&self) -> bool {
+        self.left.take()
+    }
+
+    /// Whether all tests have been declared.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled.get()
+    }
+
+    /// Says why what runs is skipped.
     pub fn skip(&self, reason: &str) {
         self.skipped.replace(Some(reason.to_owned()));
     }

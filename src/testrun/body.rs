@@ -3,7 +3,7 @@
 use super::message::{Body, Left, Outcome, Report, send};
 use crate::error::ErrorKind;
 use crate::runtime::cancel;
-use crate::runtime::leaks::{self, Ground, Sight};
+use crate::runtime::leaks::{self, Ground, Kind, Sight};
 use crate::runtime::proc::orphans;
 use crate::script::report::{Report as Told, full_text};
 use crate::script::scene::{Failure, Scene};
@@ -12,7 +12,7 @@ use crate::script::suite::{Case, Group};
 use crate::sys::fork;
 use crate::sys::process;
 use crate::text::report;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,15 +21,32 @@ use std::time::{Duration, Instant};
 /// may end a moment after the last.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Hears of what the test does and looks at what came of it, after each native call that may have changed something. It tells both
+/// Hears of what a script does and looks at what came of it, after each native call that may have changed something. It tells both
 /// at once: a test may be killed.
-#[derive(Debug)]
-struct Witness {
+pub(super) struct Witness {
     ground: Ground,
-    to: OwnedFd,
+    tell: Box<dyn Fn(Body)>,
     last: RefCell<Sight>,
-    starts: RefCell<Vec<(u64, String)>>,
+    starts: RefCell<Vec<Began>>,
+    rests_until: Cell<Option<Instant>>,
 }
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Witness").field("ground", &self.ground).finish_non_exhaustive()
+    }
+}
+
+/// A call that has begun.
+#[derive(Debug)]
+struct Began {
+    ticks: u64,
+    at: String,
+    text: String,
+}
+
+/// How much of the arguments of a call is kept for as long as the test runs.
+const TEXT_OF_A_START: usize = 512;
 
 /// Calls that change nothing: modules, and single functions.
 const READING: &[&str] = &[
@@ -73,6 +90,12 @@ const TEXT: usize = 16 * 1024;
 /// Methods that change nothing, whatever they belong to.
 const LOOKING: &[&str] = &["inspect", "to_string", "to_debug", "stats", "limits", "events", "procs"];
 
+/// Methods by which a test follows a process. What the process makes meanwhile is seen now and then: there may be many of these.
+const FOLLOWING: &[&str] =
+    &["Process.wait", "Process.next_line", "Process.lines", "Process.expect", "Process.close_stdin"];
+/// How many times as long as a look takes nothing is looked at, at the least, between two of those.
+const PAUSE: u32 = 20;
+
 fn changes(op: &str) -> bool {
     let reads = |reading: &str| if reading.ends_with("::") { op.starts_with(reading) } else { op == reading };
     let looks = |(_, method): (&str, &str)| LOOKING.contains(&method);
@@ -81,12 +104,19 @@ fn changes(op: &str) -> bool {
 
 impl Watcher for Witness {
     fn begins(&self, op: &str, at: &str, args: &dyn Fn() -> String) {
-        if changes(op) {
+        if changes(op) && !FOLLOWING.contains(&op) {
             let mut text = args();
             text.truncate(text.floor_char_boundary(TEXT));
-            self.starts.borrow_mut().push((ticks(), at.to_owned()));
-            let writes = FILES.contains(&op);
-            send(&self.to, &Body::Deed { text, at: at.to_owned(), writes });
+            let whole = text.len().min(TEXT_OF_A_START);
+            let began = Began {
+                ticks: ticks(),
+                at: at.to_owned(),
+                text: text[..text.floor_char_boundary(whole)].to_owned(),
+            };
+            self.starts.borrow_mut().push(began);
+            let writes = FILES.contains(&op) || op == "image::save";
+            let lasts = op.ends_with("spawn") || text.contains('&');
+            (self.tell)(Body::Deed { text, at: at.to_owned(), writes, lasts });
         }
     }
 
@@ -95,43 +125,69 @@ impl Watcher for Witness {
         if !changes(op) || FILES.contains(&op) {
             return;
         }
+        if FOLLOWING.contains(&op) && self.rests_until.get().is_some_and(|time| Instant::now() < time) {
+            return;
+        }
         self.look(at);
     }
 }
 
 impl Witness {
-    fn install(shell: &Shell, ground: &Ground, before: &Sight, to: &OwnedFd) -> Option<Rc<Self>> {
-        let to = to.try_clone().ok()?;
-        let last = RefCell::new(before.clone());
-        let witness = Rc::new(Self { ground: ground.clone(), to, last, starts: RefCell::default() });
+    pub(super) fn install(
+        shell: &Shell,
+        (ground, before): (&Ground, &Sight),
+        tell: impl Fn(Body) + 'static,
+    ) -> Rc<Self> {
+        let (last, starts, rests_until) = (RefCell::new(before.clone()), RefCell::default(), Cell::default());
+        let (ground, tell) = (ground.clone(), Box::new(tell));
+        let witness = Rc::new(Self { ground, tell, last, starts, rests_until });
         shell.watch(Some(witness.clone()));
-        Some(witness)
+        witness
     }
 
     /// Looks at what has come since the last time, after a call in the line `at`.
     fn look(&self, at: &str) {
+        let began = Instant::now();
         let now = leaks::look(&self.ground);
         for (id, _) in now.since(&self.last.borrow()) {
-            send(&self.to, &Body::Seen(id, at.to_owned()));
+            (self.tell)(Body::Seen(id, at.to_owned()));
         }
         self.last.replace(now);
+        let ended = Instant::now();
+        self.rests_until.set(Some(ended + (ended - began) * PAUSE));
     }
 
     /// Looks once more at the end, where there was a call: what it started may have gone on.
-    fn look_at_the_end(&self) {
-        let last = self.starts.borrow().last().map(|(_, at)| at.clone());
+    pub(super) fn look_at_the_end(&self) {
+        let last = self.starts.borrow().last().map(|began| began.at.clone());
         if let Some(at) = last {
             self.look(&at);
         }
     }
 
+    /// The line of the first call that has this word.
+    pub(super) fn line_that_says(&self, word: &str) -> Option<String> {
+        let starts = self.starts.borrow();
+        starts.iter().find(|began| began.text.contains(word)).map(|began| began.at.clone())
+    }
+
     /// The line of the last call that began before a process was started.
-    fn line_of(&self, pid: i32) -> Option<String> {
+    pub(super) fn line_of(&self, pid: i32) -> Option<String> {
         let start = process::start_time(pid).ok()?;
         let starts = self.starts.borrow();
-        let found = starts.iter().rev().find(|(began, _)| *began <= start + 1)?;
-        Some(found.1.clone()).filter(|at| !at.is_empty())
+        // Those that began within the same tick of the clock may have begun after it: it is from one of them or from the one before.
+        let close = starts.iter().rposition(|began| began.ticks < start).unwrap_or(0);
+        let mut candidates = starts.get(close..)?.iter().rev().filter(|began| began.ticks <= start + 1);
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let speaks = candidates.clone().find(|began| began.text.contains(name.trim()));
+        let found = speaks.or_else(|| candidates.next())?;
+        Some(found.at.clone()).filter(|at| !at.is_empty())
     }
+}
+
+/// What was mounted over /proc, and is taken away already.
+pub(super) fn mount_over_proc(at: Option<String>) -> Left {
+    Left { kind: Kind::Mount.name().into(), text: "something over /proc".into(), at, remains: None }
 }
 
 /// Now, in clock ticks since boot, as start times are counted.
@@ -160,7 +216,10 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
     leaks::own_keys();
     send(to, &Body::Token(shell.session().token().to_owned()));
     let open = leaks::open_files();
-    let mut witness = task.looks.and_then(|(ground, before)| Witness::install(shell, ground, before, to));
+    let mut witness = task
+        .looks
+        .zip(to.try_clone().ok())
+        .map(|(looks, to)| Witness::install(shell, looks, move |message| send(&to, &message)));
     shell.suite().begin();
     let started = Instant::now();
     let outcome = match renewed {
@@ -171,6 +230,8 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
     };
     let took = started.elapsed();
     shell.watch(None);
+    // What would not be seen otherwise is seen from here on.
+    let covered = task.looks.is_some_and(|(ground, _)| leaks::uncover(ground));
     let mut told = conclude(shell, outcome);
     told.took = took;
     let left: Vec<i32> =
@@ -180,6 +241,9 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
     }
     let line_of = |pid: i32| witness.as_ref().and_then(|witness| witness.line_of(pid));
     told.left = left.into_iter().map(|pid| process_left(pid, line_of(pid))).collect();
+    if covered {
+        told.left.push(mount_over_proc(witness.as_ref().and_then(|witness| witness.line_that_says("/proc"))));
+    }
     cancel::ignore();
     for error in shell.session().close() {
         told.notes.push(format!("could not undo: {}", full_text(&error)));
@@ -195,7 +259,7 @@ pub(super) fn run(task: &Task<'_>, to: &OwnedFd) -> ! {
 }
 
 /// Processes that are still there after a moment.
-fn lasting(find: impl Fn() -> Vec<i32>) -> Vec<i32> {
+pub(super) fn lasting(find: impl Fn() -> Vec<i32>) -> Vec<i32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let found = find();

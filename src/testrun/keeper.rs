@@ -4,13 +4,14 @@
 //! It has a mount and an IPC namespace of its own where the kernel lets it, so that what a test mounts is that of nobody else.
 //! Orphans among the test's descendants come to it.
 
-use super::body::{self, Task, process_left};
+use super::body::{self, Task, mount_over_proc, process_left};
 use super::message::{Body, Left, Limits, Lines, Outcome, Report, Verdict, readable, send};
+use super::output::Output;
+use super::trail::{self, Trail};
 use crate::error::SysContext as _;
-use crate::runtime::leaks::{self, Ground, Kind, Sight, Thing};
-use crate::runtime::ledger::Ledger;
-use crate::runtime::session::Session;
-use crate::runtime::{cancel, gc};
+use crate::runtime::cancel;
+use crate::runtime::cgroup::freeze;
+use crate::runtime::leaks::{self, Ground};
 use crate::script::report::full_text;
 use crate::script::scene::Scene;
 use crate::script::shell::Shell;
@@ -18,7 +19,7 @@ use crate::script::suite::{Case, Group};
 use crate::sys::fork;
 use crate::sys::process;
 use crate::sys::process::Exit;
-use nix::libc::{SIGKILL, SIGTERM};
+use nix::libc::{SIGCONT, SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -27,11 +28,6 @@ use std::time::{Duration, Instant};
 
 /// How long a test has to take back what it made once it was told to end.
 const GRACE: Duration = Duration::from_secs(5);
-/// How much is kept of what a test writes: its beginning and its end.
-const OUTPUT: usize = 64 * 1024;
-/// How long things may take to go by themselves, and how often they are looked at meanwhile.
-const PATIENCE: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_millis(5);
 /// How long processes may take to die.
 const DEATH: Duration = Duration::from_secs(10);
 
@@ -95,20 +91,30 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     let ward = Ward { pidfd, output, told };
     let mut watch = Watch::default();
     watch.until_the_end(&ward, charge.limits.timeout, file);
+    let covered = leaks::uncover(&ground);
     let mut verdict = watch.verdict(charge.limits.timeout);
     let told = watch.report.take();
-    let last = watch.deeds.last().map(|deed| deed.at.clone());
-    end_all(told.as_deref(), last.as_deref(), &mut verdict);
+    verdict.left.extend(told.iter().flat_map(|told| told.left.iter().cloned()));
+    verdict.left.extend(covered.then(|| mount_over_proc(watch.trail.line_that_says("/proc"))));
+    // Of a test that was killed, the last call is the likeliest.
+    let last = || watch.trail.last().filter(|_| told.is_none());
+    let line_of = |pid| watch.trail.line_of(pid).or_else(last);
+    // Of one that was ended by force nothing is to be expected but that.
+    let forced = matches!(verdict.outcome, Outcome::Timeout | Outcome::Stopped);
+    end_all(line_of, !forced, &mut verdict.left);
     watch.take_output(&ward.output);
     verdict.output = watch.output.text();
     if let Some(token) = &watch.token {
-        handed_over(session, token, watch.exit == Some(Exit::Code(0)), &mut verdict);
+        verdict.left.extend(trail::handed_over(session, token, watch.exit == Some(Exit::Code(0))));
     }
     if let Some(before) = &before {
-        look_after(session, &ground, before, &watch, told.is_some(), &mut verdict);
+        verdict.left.extend(watch.trail.look_after(session, &ground, before, told.is_some()));
     }
-    let may = &charge.case.options.leaves;
-    verdict.left.retain(|left| !may.iter().any(|kind| *kind == left.kind || kind == "all"));
+    if !charge.limits.tells_leaks {
+        // It was ended and removed all the same.
+        verdict.left.clear();
+    }
+    forgive(&mut verdict.left, &charge.case.options.leaves);
     if !verdict.left.is_empty() && verdict.outcome == Outcome::Pass {
         verdict.outcome = Outcome::Leak;
     }
@@ -121,39 +127,20 @@ fn tend(charge: &Charge<'_>, file: i32) -> crate::error::Result<Verdict> {
     Ok(verdict)
 }
 
-/// Prepares the process that a test is run in: a group of processes of its own, its output in a pipe, nothing to read.
+/// Says nothing of what may be left.
+pub(super) fn forgive(left: &mut Vec<Left>, may: &[String]) {
+    left.retain(|left| !may.iter().any(|kind| *kind == left.kind || kind == "all"));
+}
+
+/// Prepares the process that a test is run in: a session of processes of its own, so that what it sends to its group is for itself, its output in a pipe, nothing to read.
 fn process_of_test(output: &OwnedFd) -> crate::error::Result<()> {
     const WHAT: &str = "cannot prepare the process of the test";
-    fork::set_death_signal(SIGTERM).context("test", WHAT)?;
+    fork::set_death_signal(SIGTERM).and_then(|()| fork::new_session()).context("test", WHAT)?;
     let null = std::fs::File::options().read(true).open("/dev/null");
     if let Ok(null) = null {
         fork::replace(null, 0).context("test", WHAT)?;
     }
     fork::replace(output, 1).and_then(|()| fork::replace(output, 2)).context("test", WHAT)
-}
-
-/// A call that a test has made.
-struct Deed {
-    text: String,
-    at: String,
-    writes: bool,
-}
-
-impl Deed {
-    /// Whether it may have made a thing: it speaks of it, and of making such a thing. One that only looks at what others make does not.
-    fn may_have_made(&self, thing: &Thing) -> bool {
-        let verbs: &[&str] = match thing.kind {
-            Kind::Link | Kind::Address => &["add", "name", "veth", "set", "replace"],
-            Kind::Nft => &["add", "create", "insert", "replace", "-f"],
-            Kind::Cgroup => &["mkdir", "cgcreate"],
-            Kind::File | Kind::Namespace => {
-                &[">", "touch", "mk", "cp", "mv", "tee", "dd", "ln", "tar", "install", "truncate", "add"]
-            }
-            _ => &[""],
-        };
-        let speaks = thing.words.iter().any(|word| mentions(&self.text, word));
-        speaks && (self.writes || verbs.iter().any(|verb| self.text.contains(verb)))
-    }
 }
 
 /// What was heard of a test so far.
@@ -163,9 +150,7 @@ struct Watch {
     output: Output,
     token: Option<String>,
     report: Option<Box<Report>>,
-    /// What it did, in words, and what appeared right after which line.
-    deeds: Vec<Deed>,
-    seen: Vec<(String, String)>,
+    trail: Trail,
     exit: Option<Exit>,
     timed_out: bool,
     stopped: bool,
@@ -191,6 +176,8 @@ impl Watch {
                 deadline = Instant::now() + GRACE;
                 // One that has ended is collected above.
                 let _ = process::signal(&ward.pidfd, SIGTERM);
+                // One that was stopped hears it once it goes on.
+                let _ = process::signal(&ward.pidfd, SIGCONT);
             } else if asked && Instant::now() >= deadline {
                 let _ = process::signal(&ward.pidfd, SIGKILL);
                 deadline = Instant::now() + DEATH;
@@ -223,11 +210,10 @@ impl Watch {
 
     fn sort(&mut self) {
         while let Some(message) = self.lines.next::<Body>() {
-            match message {
-                Body::Token(token) => self.token = Some(token),
-                Body::Deed { text, at, writes } => self.deeds.push(Deed { text, at, writes }),
-                Body::Seen(id, at) => self.seen.push((id, at)),
-                Body::Done(report) => self.report = Some(report),
+            match self.trail.take(message) {
+                Some(Body::Token(token)) => self.token = Some(token),
+                Some(Body::Done(report)) => self.report = Some(report),
+                _ => {}
             }
         }
     }
@@ -277,50 +263,8 @@ impl Watch {
     }
 }
 
-/// The beginning and the end of what a test wrote.
-#[derive(Default)]
-struct Output {
-    head: Vec<u8>,
-    tail: std::collections::VecDeque<u8>,
-    dropped: u64,
-}
-
-impl Output {
-    /// Takes what is there. `false` at the end.
-    fn fill(&mut self, from: &OwnedFd) -> bool {
-        let mut chunk = [0; 16384];
-        match rustix::io::read(from, &mut chunk) {
-            Ok(0) => false,
-            Ok(len) => {
-                self.take(&chunk[..len]);
-                true
-            }
-            Err(error) => error == rustix::io::Errno::INTR || error == rustix::io::Errno::AGAIN,
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        let (head, tail) = bytes.split_at(bytes.len().min(OUTPUT - self.head.len()));
-        self.head.extend(head);
-        self.tail.extend(tail);
-        let over = self.tail.len().saturating_sub(OUTPUT);
-        self.tail.drain(..over);
-        self.dropped += over as u64;
-    }
-
-    fn text(&mut self) -> String {
-        let mut text = String::from_utf8_lossy(&self.head).into_owned();
-        if self.dropped > 0 {
-            text.push_str(&format!("\n… {} bytes left out …\n", self.dropped));
-        }
-        text.push_str(&String::from_utf8_lossy(self.tail.make_contiguous()));
-        text
-    }
-}
-
-/// Ends every process that the test left, and says so. Those that it told of itself are known already.
-fn end_all(told: Option<&Report>, last: Option<&str>, verdict: &mut Verdict) {
-    verdict.left.extend(told.into_iter().flat_map(|told| told.left.iter().cloned()));
+/// Ends every process that was left, and says so, with the line that it is likely from. Those that are told of already are known.
+pub(super) fn end_all(line_of: impl Fn(i32) -> Option<String>, tells: bool, left: &mut Vec<Left>) {
     let deadline = Instant::now() + DEATH;
     loop {
         let found: Vec<i32> = process::children();
@@ -329,114 +273,18 @@ fn end_all(told: Option<&Report>, last: Option<&str>, verdict: &mut Verdict) {
         }
         for pid in found {
             if process::is_running(pid) && !process::is_being_killed(pid) {
-                // Of a test that was killed, the last call is the likeliest.
-                let left = process_left(pid, last.filter(|_| told.is_none()).map(ToOwned::to_owned));
-                let known = verdict.left.iter().any(|known| known.text == left.text);
-                // Of a test that was ended by force nothing is to be expected but that.
-                if !known && !matches!(verdict.outcome, Outcome::Timeout | Outcome::Stopped) {
-                    verdict.left.push(left);
+                let one = process_left(pid, line_of(pid));
+                if tells && !left.iter().any(|known| known.text == one.text) {
+                    left.push(one);
                 }
             }
             let Ok(pidfd) = process::open(pid) else { continue };
+            freeze::release("test", pid);
             let _ = process::signal(&pidfd, SIGKILL);
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], left);
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+            let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], wait);
             let _ = process::wait(&pidfd, false);
         }
     }
-}
-
-/// What the session of the test handed over with `keep()`, or could not take back, is taken back now.
-fn handed_over(session: &Session, token: &str, ended_well: bool, verdict: &mut Verdict) {
-    let home = session.dirs().run.join(format!("session-{token}"));
-    if !home.exists() {
-        return;
-    }
-    let entries = Ledger::load(&home.join("ledger")).unwrap_or_default();
-    let outcome = gc::reclaim_one(&home);
-    for entry in entries {
-        let failed = match &outcome {
-            Ok(found) => found.errors.iter().find(|(n, _)| *n == entry.n).map(|(_, error)| full_text(error)),
-            Err(error) => Some(full_text(error)),
-        };
-        // Of a process that was killed, its session's things are no fault of the script.
-        if !ended_well && failed.is_none() {
-            continue;
-        }
-        let text = format!("{}: {}", entry.op, entry.text);
-        verdict.left.push(Left { kind: Kind::Kept.name().into(), text, at: entry.at, remains: failed });
-    }
-}
-
-/// Looks at what is there that was not, tells whose it is, and removes what is the test's.
-fn look_after(
-    session: &Session,
-    ground: &Ground,
-    before: &Sight,
-    heard: &Watch,
-    ended_well: bool,
-    verdict: &mut Verdict,
-) {
-    let deadline = Instant::now() + PATIENCE;
-    let found = loop {
-        let now = leaks::look(ground);
-        let found = of_test(session, &now, before, heard, ended_well);
-        if found.iter().all(|(thing, _)| thing.own) || Instant::now() >= deadline {
-            break found;
-        }
-        // The kernel lets go of keys, and of what was in a network namespace, a moment after their end.
-        std::thread::sleep(LOOK);
-    };
-    for (thing, at) in found {
-        let remains = leaks::remove(session, &thing).err().map(|error| full_text(&error));
-        verdict.left.push(Left { kind: thing.kind.name().into(), text: thing.text, at, remains });
-    }
-}
-
-/// What is there of the test, with the line that made it, in the order in which it is to be removed.
-fn of_test(
-    session: &Session,
-    now: &Sight,
-    before: &Sight,
-    heard: &Watch,
-    ended_well: bool,
-) -> Vec<(Thing, Option<String>)> {
-    let new = now.since(before);
-    if new.is_empty() {
-        return Vec::new();
-    }
-    let others = gc::tokens(session.dirs());
-    let mut found: Vec<(Thing, Option<String>)> = Vec::new();
-    for (id, thing) in new {
-        let seen = heard.seen.iter().find(|(seen, _)| *seen == id).map(|(_, at)| at.clone());
-        let maker = heard.deeds.iter().find(|deed| deed.may_have_made(thing));
-        // A test that was killed in the middle of a call could not see what came of that one.
-        let last = heard.deeds.last().filter(|deed| !ended_well && deed.may_have_made(thing));
-        let is_seen = seen.is_some() || maker.is_some_and(|deed| deed.writes) || last.is_some();
-        let is_its = thing.own || (maker.is_some() && is_seen);
-        let at = maker.map(|deed| deed.at.clone()).or(seen);
-        let is_others = !thing.own
-            && thing.words.iter().any(|word| others.iter().any(|token| word.contains(token.as_str())));
-        if is_its && !is_others {
-            found.push((thing.clone(), at));
-        }
-    }
-    let whole: Vec<Thing> = found.iter().map(|(thing, _)| thing.clone()).collect();
-    found.retain(|(thing, _)| !whole.iter().any(|other| thing.is_part_of(other)));
-    found.sort_by_key(|(thing, _)| leaks::rank(thing));
-    found
-}
-
-/// Whether a text has this word, not as a part of a longer one, or of a longer path.
-fn mentions(text: &str, word: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    text.match_indices(word).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let mut after = text[at + word.len()..].chars();
-        let (next, second) = (after.next(), after.next());
-        let begins = before.is_none_or(|c| !is_part(c) && c != '.' && (c != '/' || word.starts_with('/')));
-        let ends = next.is_none_or(|c| !(is_part(c) || c == '.' && second.is_some_and(is_part)));
-        begins && ends
-    })
 }

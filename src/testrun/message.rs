@@ -2,11 +2,11 @@
 
 use crate::script::suite::CaseOptions;
 use crate::sys::process;
-use nix::libc::SIGKILL;
+use nix::libc::{SIGCONT, SIGKILL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,7 +23,9 @@ pub(super) enum Order {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Limits {
     pub(super) timeout: Duration,
+    /// Whether what it leaves is looked for, and whether that is told.
     pub(super) leak_check: bool,
+    pub(super) tells_leaks: bool,
 }
 
 /// What the process of a file tells.
@@ -31,14 +33,18 @@ pub(super) struct Limits {
 pub(super) enum Told {
     /// What it declares, once its top has run.
     Collected(Vec<Test>),
-    /// It cannot be run: what is wrong, and what it wrote.
-    Broken { message: String, text: String, output: String },
+    /// It cannot be run: what is wrong.
+    Broken { message: String, text: String },
     /// It skips itself.
     Skipped { reason: String },
+    /// It does what comes before all tests or after them, which may take so long; it hears nothing meanwhile.
+    Busy { most: Duration },
+    /// A test has begun.
+    Started { ticket: usize },
     /// How a test came out.
     Result { ticket: usize, verdict: Box<Verdict> },
-    /// It has taken everything back. What went wrong with that.
-    Closed { problems: Vec<String> },
+    /// It has taken everything back. What went wrong with that, and what was left nevertheless.
+    Closed { problems: Vec<Verdict>, left: Vec<Left> },
 }
 
 /// A test, as the runner knows it.
@@ -109,6 +115,12 @@ impl Verdict {
         let message = message.into();
         Self { text: format!("error: {message}\n"), message, ..Self::default() }
     }
+
+    /// What was wrong, as one line, with what was left behind.
+    pub(super) fn line(&self) -> String {
+        let left: Vec<String> = self.left.iter().map(|left| format!("{} {}", left.kind, left.text)).collect();
+        if left.is_empty() { self.message.clone() } else { format!("{}: {}", self.message, left.join(", ")) }
+    }
 }
 
 /// What the process of a test tells the one that keeps it.
@@ -122,6 +134,8 @@ pub(super) enum Body {
         at: String,
         /// Whether it makes files and nothing else.
         writes: bool,
+        /// Whether something may go on once it has returned.
+        lasts: bool,
     },
     /// What appeared right after the call in a line, by identity.
     Seen(String, String),
@@ -167,9 +181,20 @@ pub(super) fn readable(fd: impl AsFd) -> bool {
     poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
+/// How long, in milliseconds, a process may be silent before it is looked at whether something has stopped it.
+pub(super) const STANDSTILL: u16 = 500;
+
+/// Has a process go on that something has stopped: a test may send SIGSTOP to what keeps it.
+pub(super) fn go_on(pid: i32, pidfd: &OwnedFd) {
+    if process::is_stopped(pid) {
+        let _ = process::signal(pidfd, SIGCONT);
+    }
+}
+
 /// Waits so long for the end of a child, kills it if it has not come, and collects it.
 pub(super) fn collect_child(pid: i32, patience: u16) {
     let Ok(pidfd) = process::open(pid) else { return };
+    go_on(pid, &pidfd);
     let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     if poll(&mut one, patience).is_ok_and(|count| count == 0) {
         let _ = process::signal(&pidfd, SIGKILL);
@@ -182,6 +207,8 @@ pub(super) fn collect_child(pid: i32, patience: u16) {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     buffer: Vec<u8>,
+    /// How much of it has no end of a line.
+    searched: usize,
 }
 
 impl Lines {
@@ -201,13 +228,17 @@ impl Lines {
 
     /// The next whole message. What is none is passed over.
     pub(super) fn next<T: for<'a> Deserialize<'a>>(&mut self) -> Option<T> {
-        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.buffer.drain(..=end).collect();
+        loop {
+            let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+                self.searched = self.buffer.len();
+                return None;
+            };
+            let line: Vec<u8> = self.buffer.drain(..=self.searched + end).collect();
+            self.searched = 0;
             if let Ok(message) = serde_json::from_slice(&line) {
                 return Some(message);
             }
         }
-        None
     }
 }
 

@@ -10,17 +10,19 @@
 //! * `runner` decides what runs when; `select` which tests there are to run, out of the files that `discover` finds.
 //! * `file` runs a file from its top and makes the processes of its tests; `keeper` watches one test and looks at what it left
 //!   behind; `body` runs it.
-//! * `summary` counts; `message` is what they tell each other; `report` what people and programs are told.
+//! * `summary` counts; `message` is what they tell each other, `output` what they write; `report` what people and programs are told.
 
 mod body;
 mod discover;
 mod file;
 mod keeper;
 mod message;
+mod output;
 mod report;
 mod runner;
 mod select;
 mod summary;
+mod trail;
 mod units;
 
 pub use report::Format;
@@ -95,6 +97,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether what is left behind is looked for, and removed.
+    const fn looks_for_leaks(&self) -> bool {
+        self.leak_check && !self.list
+    }
+
+    /// Whether that is told. What is left with another runtime is no fault of the test.
+    const fn tells_leaks(&self) -> bool {
+        self.looks_for_leaks() && self.runtime.is_none()
+    }
+
     /// What is looked at by no leak check of a file: where it lies, and where the program works.
     fn apart(&self, file: &Path) -> Vec<PathBuf> {
         let whole = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
@@ -108,18 +120,19 @@ impl Plan {
 /// [`crate::error::ErrorKind::NotFound`] for a path that is not there; when no process can be made, or the JUnit file cannot be
 /// written.
 pub fn run(plan: &Plan) -> Result<u8> {
-    let files = discover::files(&plan.paths)?;
+    let found = discover::files(&plan.paths)?;
     let mut told = report::Told::new(plan);
-    let summary = runner::run(plan, &files, &mut told)?;
-    told.finish(&summary)?;
+    let summary = runner::run(plan, &found, &mut told)?;
+    told.finish(&summary);
     for runtime in plan.runtimes.iter().filter(|_| !plan.list) {
         if cancel::requested().is_some() {
             break;
         }
         told.begin(runtime.name());
-        runner::run(&Plan { runtime: Some(runtime.clone()), ..plan.clone() }, &files, &mut told)?;
+        runner::run(&Plan { runtime: Some(runtime.clone()), ..plan.clone() }, &found, &mut told)?;
     }
     told.compare();
+    told.close(&summary)?;
     if message::lost() {
         let what = "the report could not be written to the standard output";
         return Err(Error::new(ErrorKind::LimitReached, "test", what));

@@ -1,9 +1,12 @@
 //! Decides what runs when: so many tests at once as there are places, those of a group one after the other, those that run alone at
 //! the end, each in a process of the file that declares it.
 
-use super::message::{
-    Limits, Lines, Order, Outcome, Test, Told as Heard, Verdict, collect_child, readable, send,
-};
+mod conclude;
+mod hear;
+
+use super::discover::Found;
+use super::message::{Limits, Lines, Order, STANDSTILL, Test, Verdict, collect_child, go_on, send};
+use super::output::Output;
 use super::report::{Record, Told};
 use super::select::{self, Job, full_name};
 use super::summary::Summary;
@@ -11,12 +14,11 @@ use super::{Plan, file};
 use crate::error::{Result, SysContext};
 use crate::runtime::cancel;
 use crate::runtime::cgroup::nest;
-use crate::runtime::gc;
 use crate::runtime::session::{Session, StepId};
+use crate::script::report::full_text;
 use crate::script::suite::CaseOptions;
 use crate::sys::fork;
 use crate::sys::process;
-use crate::sys::process::Exit;
 use nix::libc::{SIGKILL, SIGTERM};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
@@ -68,6 +70,9 @@ struct Process {
     pidfd: OwnedFd,
     control: OwnedFd,
     lines: Lines,
+    /// What it writes itself: at its top, and in what is called around all tests.
+    written: OwnedFd,
+    output: Output,
 }
 
 /// A test that runs.
@@ -89,10 +94,12 @@ struct Run<'a> {
     summary: Summary,
     told: &'a mut Told,
     stopping: bool,
+    /// When it was last looked at whether something has stopped a process.
+    looked: Instant,
 }
 
 /// Runs all files.
-pub(super) fn run(plan: &Plan, files: &[PathBuf], told: &mut Told) -> Result<Summary> {
+pub(super) fn run(plan: &Plan, found: &Found, told: &mut Told) -> Result<Summary> {
     let began = Instant::now();
     cancel::install()?;
     process::set_subreaper(true).context(OP, "cannot take orphans in")?;
@@ -114,14 +121,16 @@ pub(super) fn run(plan: &Plan, files: &[PathBuf], told: &mut Told) -> Result<Sum
     let mut run = Run {
         plan,
         session: &session,
-        files: files.iter().map(file).collect(),
+        files: found.files.iter().map(file).collect(),
         flights: Vec::new(),
         queue: VecDeque::new(),
         tickets: 0,
         summary: Summary::default(),
         told,
         stopping: false,
+        looked: began,
     };
+    run.refuse(found);
     run.collect()?;
     run.choose();
     if plan.list {
@@ -141,6 +150,15 @@ pub(super) fn run(plan: &Plan, files: &[PathBuf], told: &mut Told) -> Result<Sum
 }
 
 impl Run<'_> {
+    /// Tells of what cannot be run.
+    fn refuse(&mut self, found: &Found) {
+        for (path, error) in &found.unusable {
+            self.summary.broken += 1;
+            let verdict = Verdict::failed(full_text(error));
+            self.told.finished(&Record::of_file(path.display().to_string(), verdict));
+        }
+    }
+
     /// Runs every file from its top.
     fn collect(&mut self) -> Result<()> {
         loop {
@@ -162,6 +180,8 @@ impl Run<'_> {
     /// Makes the process of a file.
     fn begin(&mut self, index: usize) -> Result<()> {
         let (own, theirs) = fork::pair().context(OP, "cannot make a pair of sockets")?;
+        let (written, writes) = fork::pipe().context(OP, "cannot make a pipe")?;
+        let mark = format!("\0{}\0", self.session.token());
         let plan = self.plan;
         let path = self.files[index].path.clone();
         let group = plan.nest.as_ref().map(|nest| nest::group(self.session, nest)).transpose()?;
@@ -169,16 +189,17 @@ impl Run<'_> {
         self.files[index].group = step;
         match fork::fork().context(OP, "cannot start the process of a file")? {
             fork::Side::Child => {
-                drop(own);
+                drop((own, written));
                 for file in &mut self.files {
                     file.process = None;
                 }
-                file::run(&path, plan, group.as_deref(), &theirs)
+                file::run(&path, plan, group.as_deref(), (&theirs, writes, mark))
             }
             fork::Side::Parent(pid) => {
                 let pidfd = process::open(pid).context(OP, "cannot watch the process of a file")?;
                 let file = &mut self.files[index];
-                file.process = Some(Process { pid, pidfd, control: own, lines: Lines::default() });
+                let (lines, output) = (Lines::default(), Output::after(&mark));
+                file.process = Some(Process { pid, pidfd, control: own, lines, written, output });
                 file.state = State::Collecting;
                 file.told_to_end = false;
                 file.deadline = Some(Instant::now() + plan.timeout * TOP);
@@ -196,6 +217,8 @@ impl Run<'_> {
         self.summary.empty = empty.map(|file| file.name.clone()).collect();
         let mut jobs = select::select(self.plan, &known);
         self.summary.chosen = jobs.len();
+        self.summary.left_out = self.summary.known - jobs.iter().filter(|job| job.turn == 1).count();
+        self.summary.only = known.iter().any(|(_, tests)| tests.iter().any(|test| test.options.only));
         // Those that run alone come last, so that nothing waits for them.
         jobs.sort_by_key(|job| self.files[job.file].tests[job.test].options.exclusive.as_deref() == Some(""));
         self.queue = jobs.into();
@@ -240,7 +263,7 @@ impl Run<'_> {
             }
             let file = &self.files[job.file];
             let test = &file.tests[job.test];
-            if let Some(verdict) = without_running(test) {
+            if let Some(verdict) = conclude::without_running(test) {
                 self.conclude(job, verdict);
                 continue;
             }
@@ -282,7 +305,8 @@ impl Run<'_> {
         let options = file.tests[job.test].options.clone();
         self.tickets += 1;
         let timeout = options.timeout.unwrap_or(self.plan.timeout);
-        let limits = Limits { timeout, leak_check: self.plan.leak_check && self.plan.runtime.is_none() };
+        let limits =
+            Limits { timeout, leak_check: self.plan.looks_for_leaks(), tells_leaks: self.plan.tells_leaks() };
         if let Some(process) = &file.process {
             send(&process.control, &Order::Run { ticket: self.tickets, test: job.test, limits });
         }
@@ -303,149 +327,28 @@ impl Run<'_> {
         let now = Instant::now();
         let pause =
             deadline.map_or(Duration::from_secs(1), |deadline| deadline.saturating_duration_since(now));
-        let pause = pause.min(self.told.pace()) + Duration::from_millis(1);
+        let pause = pause.min(self.told.pace()).min(Duration::from_millis(STANDSTILL.into()))
+            + Duration::from_millis(1);
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         for process in self.files.iter().filter_map(|file| file.process.as_ref()) {
             fds.push(PollFd::new(process.control.as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(process.pidfd.as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(process.written.as_fd(), PollFlags::POLLIN));
         }
         if !self.stopping {
             fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         // What came, or nothing: everything is looked at.
         let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX));
+        if self.looked.elapsed() >= Duration::from_millis(STANDSTILL.into()) {
+            self.looked = Instant::now();
+            let processes = self.files.iter().filter_map(|file| file.process.as_ref());
+            processes.for_each(|process| go_on(process.pid, &process.pidfd));
+        }
         for index in 0..self.files.len() {
             self.hear(index);
         }
         self.end_the_late();
-    }
-
-    fn hear(&mut self, index: usize) {
-        let Some(process) = &mut self.files[index].process else { return };
-        if !readable(&process.control) {
-            return;
-        }
-        let is_open = process.lines.fill(&process.control);
-        let mut heard = Vec::new();
-        while let Some(message) = process.lines.next::<Heard>() {
-            heard.push(message);
-        }
-        for message in heard {
-            self.take(index, message);
-        }
-        if !is_open {
-            self.lost(index);
-        }
-    }
-
-    fn take(&mut self, index: usize, message: Heard) {
-        let file = &mut self.files[index];
-        match message {
-            Heard::Collected(tests) => {
-                file.state = State::Ready;
-                file.deadline = None;
-                let names = |tests: &[Test]| tests.iter().map(|test| test.name.clone()).collect::<Vec<_>>();
-                if !file.collected {
-                    (file.tests, file.collected) = (tests, true);
-                } else if names(&file.tests) != names(&tests) {
-                    // Run again, it declares other tests: a number would mean another one.
-                    (file.state, file.is_broken) = (State::Closing, true);
-                    if let Some(process) = &file.process {
-                        send(&process.control, &Order::Finish);
-                    }
-                }
-            }
-            Heard::Skipped { reason } => {
-                file.state = State::Closing;
-                let wanted = |part: &String| file.name.contains(part.as_str());
-                let chosen = self.plan.filter.is_empty() || self.plan.filter.iter().any(wanted);
-                if self.plan.list || !chosen || !self.plan.tags.is_empty() {
-                    return;
-                }
-                let verdict = Verdict { outcome: Outcome::Skip, message: reason, ..Verdict::default() };
-                let name = file.name.clone();
-                self.record(Record::of_file(name, verdict), Duration::MAX);
-            }
-            Heard::Broken { message, text, output } => {
-                file.state = State::Closing;
-                file.is_broken = true;
-                self.summary.broken += 1;
-                let name = file.name.clone();
-                let verdict = Verdict { message, text, output, ..Verdict::default() };
-                self.told.finished(&Record::of_file(name, verdict));
-            }
-            Heard::Result { ticket, verdict } => {
-                let Some(at) = self.flights.iter().position(|flight| flight.ticket == ticket) else { return };
-                // It was ended while it did what comes before all tests: it would be again.
-                file.is_broken |= verdict.not_begun && file.told_to_end;
-                let flight = self.flights.remove(at);
-                self.conclude(flight.job, *verdict);
-            }
-            Heard::Closed { problems } => {
-                let was = std::mem::replace(&mut file.state, State::Closing);
-                if was == State::Collecting && !self.stopping {
-                    file.is_broken = true;
-                    self.summary.broken += 1;
-                    let name = file.name.clone();
-                    let verdict = Verdict::failed(silent(self.plan.timeout * TOP));
-                    self.told.finished(&Record::of_file(name, verdict));
-                }
-                for problem in problems {
-                    self.summary.problems += 1;
-                    let name = self.files[index].name.clone();
-                    self.told.finished(&Record::of_file(name, Verdict::failed(problem)));
-                }
-            }
-        }
-    }
-
-    /// The process of a file has ended.
-    fn lost(&mut self, index: usize) {
-        let file = &mut self.files[index];
-        let Some(process) = file.process.take() else { return };
-        let exit = process::wait(&process.pidfd, true).ok().flatten();
-        let how = match exit {
-            Some(Exit::Signal(signal)) => format!("by {}", process::signal_name(signal)),
-            Some(Exit::Code(code)) => format!("with the code {code}"),
-            None => "without a trace".to_owned(),
-        };
-        let (was, late) = (std::mem::replace(&mut file.state, State::Gone), file.told_to_end);
-        file.deadline = None;
-        let message = match late {
-            true if was == State::Collecting => silent(self.plan.timeout * TOP),
-            true => "the process of the file gave no answer in time, and was ended".to_owned(),
-            false => format!("the process of the file was ended {how}"),
-        };
-        if was == State::Collecting && !self.stopping {
-            file.is_broken = true;
-            self.summary.broken += 1;
-            let name = self.files[index].name.clone();
-            self.told.finished(&Record::of_file(name, Verdict::failed(message.clone())));
-        }
-        let mut lost = Vec::new();
-        self.flights.retain(|flight| {
-            let is_lost = flight.job.file == index;
-            if is_lost {
-                lost.push(flight.job);
-            }
-            !is_lost
-        });
-        // One of several has done it: each runs alone, so that it is known which.
-        let alone = lost.len() == 1 || self.stopping || self.is_halted();
-        for job in lost {
-            match alone {
-                true => self.conclude(job, Verdict::failed(message.clone())),
-                false => self.queue.push_front(Job { alone: true, ..job }),
-            }
-        }
-        // What it leaves comes to this process, and what its session has made is taken back as that of any that was killed.
-        self.end_orphans();
-        if matches!(exit, Some(Exit::Signal(_))) {
-            gc::sweep(&self.plan.dirs);
-        }
-        if let Some(step) = self.files[index].group.take() {
-            // What cannot be removed now is tried again at the end, and told then.
-            let _ = self.session.undo_steps(&[step]);
-        }
     }
 
     /// Ends what has come here because the process that had made it was ended. They were told so themselves; those that do not
@@ -520,61 +423,8 @@ impl Run<'_> {
     fn is_halted(&self) -> bool {
         self.plan.fail_fast && self.summary.failures() > 0
     }
-
-    /// What a try of a test means: another one, or its result.
-    fn conclude(&mut self, job: Job, mut verdict: Verdict) {
-        let file = &self.files[job.file];
-        let test = &file.tests[job.test];
-        if test.todo {
-            match verdict.outcome {
-                Outcome::Pass => {
-                    verdict =
-                        Verdict::failed("it passes: it is time to declare it with `test::check`".to_owned());
-                }
-                Outcome::Fail | Outcome::Leak | Outcome::Timeout => verdict.outcome = Outcome::Todo,
-                _ => {}
-            }
-        }
-        let is_failure = matches!(verdict.outcome, Outcome::Fail | Outcome::Leak | Outcome::Timeout);
-        let retries = test.options.retries.unwrap_or(self.plan.retries);
-        if is_failure && job.attempt <= retries && !self.stopping && !self.is_halted() {
-            self.told.retried(&test.name, job.attempt, &verdict);
-            self.queue.push_front(Job { attempt: job.attempt + 1, ..job });
-            return;
-        }
-        let name = match self.plan.repeat {
-            0 | 1 => test.name.clone(),
-            all => format!("{} ({} of {all})", test.name, job.turn),
-        };
-        let slow = test.options.slow.unwrap_or(self.plan.slow);
-        let record = Record {
-            name,
-            place: (test.source.clone(), test.line),
-            attempt: job.attempt,
-            ..Record::of_file(file.name.clone(), verdict)
-        };
-        self.record(record, slow);
-    }
-
-    fn record(&mut self, record: Record, slow: Duration) {
-        let verdict = &record.verdict;
-        let slow = verdict.outcome == Outcome::Pass && verdict.took >= slow;
-        let record = Record { slow, no_skip: self.plan.no_skip, ..record };
-        self.summary.count(&record);
-        self.told.finished(&record);
-    }
 }
 
 fn silent(timeout: Duration) -> String {
     format!("it had not run from its top after {}, and was ended", super::units::duration(timeout))
-}
-
-/// The verdict on a test for which nothing is to be run.
-fn without_running(test: &Test) -> Option<Verdict> {
-    let verdict = |outcome, message: String| Some(Verdict { outcome, message, ..Verdict::default() });
-    match &test.options.skip {
-        Some(reason) => verdict(Outcome::Skip, reason.clone()),
-        None if !test.has_body => verdict(Outcome::Todo, "nothing is written yet".to_owned()),
-        None => None,
-    }
 }

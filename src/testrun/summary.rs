@@ -25,6 +25,11 @@ pub(super) struct Summary {
     /// How many tests there are, chosen or not.
     pub(super) known: usize,
     pub(super) chosen: usize,
+    /// How many of those that there are were not chosen, and whether `test::only` is why.
+    pub(super) left_out: usize,
+    pub(super) only: bool,
+    /// How many of the chosen have a result. The others were not begun.
+    pub(super) concluded: usize,
     pub(super) listed: bool,
     pub(super) took: Duration,
     /// The time of all tests themselves, and of all that is around them.
@@ -34,6 +39,11 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// How many of the chosen were not begun: something failed before, or the run was stopped.
+    pub(super) fn not_begun(&self) -> usize {
+        if self.listed { 0 } else { self.chosen.saturating_sub(self.concluded) }
+    }
+
     pub(super) fn failures(&self) -> usize {
         self.failed + self.leaked + self.timed_out + self.broken + self.problems
     }

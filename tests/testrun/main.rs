@@ -1,9 +1,11 @@
 //! `cshell test`: what runs, how it comes out, what is told of it, and that no test harms another.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod declared;
 mod hostile;
 mod leaks;
 mod reports;
+mod runtimes;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -67,6 +69,7 @@ fn functions_and_checks_are_tests() {
             test::group("inner", || test::check("sees what the file made", || assert::that(made.is_open)));
             test::each("row", [1, #{ name: "two", n: 2 }], |row| ());
             test::each("number", 3..=3, |n| assert::eq(n, 3));
+            test::each("alike", ["", ()], |row| ());
         });
         "#,
     );
@@ -79,6 +82,8 @@ fn functions_and_checks_are_tests() {
         ("outer > row 1", "PASS"),
         ("outer > row two", "PASS"),
         ("outer > number 3", "PASS"),
+        ("outer > alike ", "PASS"),
+        ("outer > alike  (2)", "PASS"),
     ];
     assert_eq!(results(&run), (list(&expected), Ended::Exit(100)));
 }
@@ -205,11 +210,54 @@ fn tests_are_chosen() {
     assert_eq!(names.len(), 3);
     assert_eq!(names[0]["name"], "a_test.rhai > one");
     assert_eq!(names[0]["at"], "a_test.rhai:1");
+    // Where a function is, whatever else speaks of it.
+    let text = "// fn test_a() { }\nlet s = `\nfn test_a() { }\n`;\nfn test_a(\n    x\n) { }\nprivate fn test_b() { }\n";
+    let listed = events(&tests(&["--list"], text).output());
+    let places: Vec<&str> = listed.iter().filter_map(|event| event["at"].as_str()).collect();
+    assert_eq!(places, ["a_test.rhai:5", "a_test.rhai:8"]);
     let nothing = tests(&["-f", "nothing"], text).output();
     assert_eq!(
         (nothing.ended, events(&nothing).last().unwrap()["known"].as_u64()),
-        (Ended::Exit(4), Some(3))
+        (Ended::Exit(4), Some(2))
     );
+}
+
+#[test]
+fn calls_without_an_end_are_placed() {
+    let text = "fn deeper(n) {\n    deeper(n + 1)\n}\ntest::check(\"deep\", || deeper(0));\nfn test_deep() {\n    deeper(0)\n}\n";
+    let run = tests(&[], text);
+    for (name, line) in [("deep", 4), ("test_deep", 5)] {
+        let told = result(&run, name);
+        let text = told["text"].as_str().unwrap();
+        assert!(text.contains(&format!("error: stack overflow\n --> a_test.rhai:{line}:")), "{told}");
+        assert!(text.contains("a function calls itself"), "{told}");
+    }
+}
+
+#[test]
+fn what_is_called_before_all_tests_skips_them() {
+    let text = r#"
+        test::group("g", || {
+            test::before_all(|| test::skip("there is no kvm"));
+            test::after_all(|| throw "there was nothing before");
+            test::check("a", || throw 1);
+            test::check("b", || throw 1);
+        });
+        test::group("h", || {
+            test::before_all(|| { fs::append(sys::args()[0], "x"); throw "broken"; });
+            test::check("c", || ());
+        });
+        test::check("d", || ());
+        "#;
+    let run = tests(&["--retries", "3"], text);
+    let log = run.folder().join("work/log");
+    let run = run.arg("--").arg(&log);
+    let (found, ended) = results(&run);
+    assert_eq!(found, list(&[("d", "PASS"), ("g > a", "SKIP"), ("g > b", "SKIP"), ("h > c", "FAIL")]));
+    assert_eq!(ended, Ended::Exit(100));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "x");
+    assert_eq!(result(&run, "g > a")["message"], "there is no kvm");
+    assert_eq!(result(&run, "h > c")["try"], 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is told of a run, and of wrong words.
 
-use super::{events, tests};
+use super::tests;
 use crate::support;
 use crate::support::{Ended, cshell};
 
@@ -76,6 +76,31 @@ fn the_report_for_people_shows_what_is_needed() {
 }
 
 #[test]
+fn nothing_that_a_test_writes_reaches_the_terminal_as_it_is() {
+    let text = "test::check(\"n\\x1b[2J\\x07\", || { print(\"\\x1b[2J\\x1b[31mred\\x1b[0m\"); throw \"x\" });\n\
+                test::check(\"s\", || test::skip(\"a\\nb\\x1b[2J\"));";
+    let run = |words: &[&str]| {
+        cshell([&["test"], words].concat())
+            .file("nl\nx_test.rhai", text)
+            .file("a_test.rhai", text)
+            .output()
+            .stdout
+    };
+    for words in [&[] as &[&str], &["--list"], &["--format", "tap"]] {
+        let shown = run(words);
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    }
+    let shown = run(&[]);
+    assert!(shown.contains("FAIL    a_test.rhai > n\\u{1b}[2J\\u{7}  "), "{shown}");
+    assert!(shown.contains("SKIP    a_test.rhai > s (a\\nb\\u{1b}[2J)"), "{shown}");
+    assert!(shown.contains("      \\u{1b}[2Jred\n"), "{shown}");
+    let tap = run(&["--format", "tap", "--no-skip"]);
+    assert!(tap.contains("  at: 'nl x_test.rhai:1'\n"), "{tap}");
+    // A directive would make it none for whoever reads it.
+    assert!(tap.contains(" - a_test.rhai > s\n  ---\n  result: SKIP\n") && !tap.contains("# SKIP"), "{tap}");
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "script makes a terminal")]
 fn a_terminal_shows_what_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,41 +141,4 @@ fn other_programs_read_the_reports() {
     let full = cshell(["test", "--junit", "/dev/full"]).file("a_test.rhai", text).output();
     assert!(full.stderr.contains("cannot write /dev/full"), "{}", full.stderr);
     assert_eq!(full.ended, Ended::Exit(1));
-}
-
-#[test]
-fn other_runtimes_are_compared() {
-    let name = "other_runtimes_are_compared";
-    if support::user::stands_in() {
-        return;
-    }
-    if !std::path::Path::new("/usr/bin/crun").exists() {
-        support::skip::skip(name, "there is no crun");
-        return;
-    }
-    let text = r#"
-        import "std/sees" as sees;
-        let box = #{ rootfs: image::host(["sh"]), security: "default" };
-        test::check("runs", || assert::eq(proc::exec("echo $0 $A; exit 3", box + #{ env: #{ A: "b" }, check: false }).code, 3));
-        test::check("is alone", || assert::eq(sees::pids(box), [1]));
-        test::check("has no keys", || assert::is_denied("EPERM", syscall::run([["keyctl", 0, -3, 0]], box).of.keyctl));
-        test::check("is limited", || proc::exec("true", box + #{ cgroup: #{ pids: 9 } }));
-        "#;
-    let run = tests(&["--runtime", "crun"], text).output();
-    let all = events(&run);
-    let found = |name: &str| {
-        let found = all.iter().find(|event| event["event"] == "comparison" && event["name"] == name);
-        found.map(|event| (event["result"].as_str().unwrap(), event["differs"].as_bool().unwrap())).unwrap()
-    };
-    assert_eq!(found("runs"), ("PASS", false));
-    assert_eq!(found("is alone"), ("PASS", false));
-    // What crun's own defaults leave open is a difference, and no failure.
-    assert_eq!(found("has no keys"), ("FAIL", true));
-    assert_eq!(found("is limited"), ("SKIP", false));
-    assert_eq!(run.ended, Ended::Exit(0));
-    let table = cshell(["test", "--runtime", "crun"]).file("a_test.rhai", text).output().stdout;
-    assert!(table.contains("  a_test.rhai > has no keys  PASS     FAIL\n"), "{table}");
-    let unknown = cshell(["test", "--runtime", "docker"]).output();
-    assert!(unknown.stderr.contains("there is no adapter for the runtime \"docker\""), "{}", unknown.stderr);
-    assert_eq!(unknown.ended, Ended::Exit(2));
 }

@@ -1,6 +1,7 @@
 //! `assert`: what must hold, with what differs where it does not.
 
 use crate::runtime::cgroup::Cgroup;
+use crate::script::bind::assert_attempts as attempts;
 use crate::script::bind::assert_calls::{self as calls, FileFacts, Patience, Side};
 use crate::script::bind::net_calls::NetnsArg;
 use crate::script::convert::{Either, OrEmpty};
@@ -193,22 +194,25 @@ natives! {
         /// The expression, in the syntax of Rust's regex crate.
         pattern: String
     ) = calls::matches;
-    /// A function fails with an error of a kind.
+    /// A function fails with an error of a kind, and with these words in its message or its hint.
     ///
     /// Returns: the error, or what was thrown.
-    /// Errors: `assertion_failed` when it does not fail, or with another kind.
+    /// Errors: `assertion_failed` when it does not fail, or with another kind or other words.
     /// Needs: nothing.
     /// Calls: nothing.
     /// Undo: nothing.
     /// Example:
     ///     assert::throws("not_found", || fs::read("/no/file")).code // => "ENOENT"
+    ///     assert::throws("not_found", "cannot open", || fs::read("/no/file")).path // => "/no/file"
     ///     assert::throws("any", || 1);                              // throws assertion_failed
     fn "assert::throws"(
         /// The kind, such as `"permission_denied"`, or `"any"`.
         kind: String,
-        /// The function, without parameters.
-        f: FnPtr
-    ) -> Dynamic = calls::throws;
+        /// Words of the message or the hint, or the function.
+        words: Either<FnPtr, String>,
+        /// The function, without parameters, behind words. Without it, it is in their place.
+        f: Option<FnPtr>
+    ) -> Dynamic = attempts::throws;
     /// A function comes to return something else than `false` and `()` within a time. Errors count as not yet.
     ///
     /// Returns: what the function returned.
@@ -225,7 +229,7 @@ natives! {
         options: Either<FnPtr, Patience>,
         /// The function, without parameters, behind options. Without it, it is in their place.
         f: Option<FnPtr>
-    ) -> Dynamic = calls::eventually;
+    ) -> Dynamic = attempts::eventually;
     /// Something was refused by the kernel with an errno.
     ///
     /// It is an answer of `syscall::run`, a result of `proc::exec` with `check: false` whose last words say so, or a function that fails.
@@ -302,8 +306,9 @@ natives! {
     ) = calls::different_ns;
     /// Nothing is left of what a function made.
     ///
-    /// Looked at are mounts, namespaces, links, addresses, rules of nftables, groups, queues, loop devices, keys, temporary files and
-    /// images. What other programs make meanwhile on the machine is taken for the function's, unless it bears the mark of another session.
+    /// Looked at are mounts, namespaces, links, addresses, routes and their rules, nftables, groups, queues, loop devices, keys, temporary
+    /// files and images, and what of the session lives: namespaces and processes. What other programs make meanwhile on the machine is
+    /// taken for the function's, unless it bears the mark of another session.
     ///
     /// Returns: what the function returned.
     /// Errors: `assertion_failed` with what is left; what the function throws comes out of here.

@@ -1,32 +1,35 @@
 //! What the functions of [`assert`](super::assert) do.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::attend;
 use crate::runtime::cgroup::Cgroup;
-use crate::runtime::leaks::{self, Ground};
+use crate::runtime::fs::files;
+use crate::runtime::gc;
+use crate::runtime::leaks::{self, Ground, Kind, Thing};
 use crate::runtime::net;
 use crate::runtime::ns::list;
 use crate::runtime::proc::Process;
-use crate::script::assertion::{differences, lines, order, same, shown, told};
+use crate::runtime::session::Session;
+use crate::script::assertion::{differences, lines, order, plainly, same, shown, told};
+use crate::script::bind::assert_attempts::attempt;
 use crate::script::bind::net_calls::NetnsArg;
 use crate::script::bind::ns::Subject;
 use crate::script::bind::proc::ExecResult;
-use crate::script::call::{Call, Outcome, Raised};
+use crate::script::call::{Call, Outcome};
 use crate::script::convert::{Either, OrEmpty};
-use crate::script::error::{ScriptError, shape_caught};
+use crate::script::error::ScriptError;
 use crate::script::handle::Open;
 use crate::script::options::{FromOptions, Key, Options, Opts};
-use rhai::{Array, Blob, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 use std::cmp::Ordering;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long to wait for something.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    timeout: Duration,
-    every: Duration,
+    pub(super) timeout: Duration,
+    pub(super) every: Duration,
 }
 
 const PATIENCE: Options = Options {
@@ -86,7 +89,7 @@ impl FromOptions for FileFacts {
         Ok(Self {
             kind,
             mode,
-            owner: opts.take("owner")?,
+            owner: owner(opts)?,
             size: opts.take("size")?,
             content: opts.take("content")?,
             contains: opts.take("contains")?,
@@ -94,7 +97,19 @@ impl FromOptions for FileFacts {
     }
 }
 
-fn failed(call: &Call<'_>, what: impl Into<String>) -> Error {
+/// Two ids.
+fn owner(opts: &mut Opts<'_, '_>) -> Result<Option<String>> {
+    let owner: Option<String> = opts.take("owner")?;
+    let is_id = |text: &str| text.parse::<u32>().is_ok();
+    match &owner {
+        Some(text) if !text.split_once(':').is_some_and(|(user, group)| is_id(user) && is_id(group)) => {
+            Err(opts.at().key("owner").wrong("must be the ids of a user and a group, such as \"0:0\""))
+        }
+        _ => Ok(owner),
+    }
+}
+
+pub(super) fn failed(call: &Call<'_>, what: impl Into<String>) -> Error {
     Error::new(ErrorKind::AssertionFailed, call.op(), what)
 }
 
@@ -119,14 +134,14 @@ pub(super) fn eq(call: &Call<'_>, is: Dynamic, expected: Dynamic, message: Optio
     if found.is_empty() {
         return Ok(());
     }
-    Err(failed(call, about(message, "the values differ")).detail(told(&is, &expected, &found)))
+    Err(failed(call, about(message, "the values differ")).detail(told(call, &is, &expected, &found)))
 }
 
 pub(super) fn ne(call: &Call<'_>, is: Dynamic, other: Dynamic, message: Option<Dynamic>) -> Result<()> {
     if !same(call, &is, &other) {
         return Ok(());
     }
-    Err(failed(call, about(message, &format!("both are {}", shown(&is)))))
+    Err(failed(call, about(message, &format!("both are {}", shown(&plainly(call, &is))))))
 }
 
 fn ordered(
@@ -206,91 +221,14 @@ pub(super) fn matches(call: &Call<'_>, text: String, pattern: String) -> Result<
         .detail(format!("in: {}", shown(&text.into()))))
 }
 
-/// What a function of the script threw, as `catch` gives it; or what it returned. What ends the script passes.
-fn attempt(call: &Call<'_>, f: &FnPtr) -> Outcome<std::result::Result<Dynamic, Dynamic>> {
-    match call.invoke(f, []) {
-        Ok(value) => Ok(Ok(value)),
-        Err(Raised::Error(error)) => Err(error.into()),
-        Err(Raised::Script(error)) => match error.unwrap_inner() {
-            EvalAltResult::ErrorTerminated(..) | EvalAltResult::Exit(..) => Err(Raised::Script(error)),
-            EvalAltResult::ErrorRuntime(value, _) => Ok(Err(value.clone())),
-            other => {
-                // As the language itself would give it to `catch`.
-                let mut map = Map::new();
-                let debug = format!("{other:?}");
-                let name: String = debug.chars().take_while(|c| c.is_alphanumeric()).collect();
-                map.insert("error".into(), name.into());
-                map.insert("message".into(), other.to_string().into());
-                Ok(Err(shape_caught(map.into())))
-            }
-        },
-    }
-}
-
-/// The kind of what was thrown.
-fn kind_of(thrown: &Dynamic) -> String {
-    if let Some(error) = thrown.read_lock::<ScriptError>() {
-        return error.kind().name().to_owned();
-    }
-    let map = thrown.read_lock::<Map>();
-    map.and_then(|map| map.get("kind").map(ToString::to_string)).unwrap_or_default()
-}
-
-pub(super) fn throws(call: &Call<'_>, kind: String, f: FnPtr) -> Outcome<Dynamic> {
-    let known = ErrorKind::ALL.map(ErrorKind::name);
-    if kind != "any" && !known.contains(&kind.as_str()) {
-        let near = crate::script::options::did_you_mean(&kind, known);
-        return Err(call.invalid(format!("there is no kind of error {kind:?}{near}")).into());
-    }
-    match attempt(call, &f)? {
-        Ok(value) => Err(failed(call, format!("it did not fail, it returned {}", shown(&value))).into()),
-        Err(thrown) if kind == "any" || kind_of(&thrown) == kind => Ok(thrown),
-        Err(thrown) => {
-            let came = kind_of(&thrown);
-            let what = match came.is_empty() {
-                true => format!("it failed, but not with {kind}"),
-                false => format!("it failed with {came}, not with {kind}"),
-            };
-            Err(failed(call, what).detail(format!("thrown: {thrown}")).into())
-        }
-    }
-}
-
-pub(super) fn eventually(
-    call: &Call<'_>,
-    options: Either<FnPtr, Patience>,
-    f: Option<FnPtr>,
-) -> Outcome<Dynamic> {
-    let (patience, f) = match (options, f) {
-        (Either::Left(f), None) => {
-            (Patience { timeout: Duration::from_secs(5), every: Duration::from_millis(20) }, f)
-        }
-        (Either::Right(patience), Some(f)) => (patience, f),
-        _ => return Err(call.invalid("is written (f) or (options, f)").into()),
-    };
-    let deadline = Instant::now() + patience.timeout;
-    loop {
-        let last = match attempt(call, &f)? {
-            Ok(value) if !value.is_unit() && value.as_bool() != Ok(false) => return Ok(value),
-            Ok(value) => format!("it returned {}", shown(&value)),
-            Err(thrown) => format!("it threw {thrown}"),
-        };
-        if Instant::now() >= deadline {
-            let what = format!(
-                "it does not come to hold within {}",
-                crate::runtime::units::show_duration(patience.timeout)
-            );
-            return Err(failed(call, what).detail(format!("last: {last}")).into());
-        }
-        attend::sleep(call.session(), call.op(), deadline.min(Instant::now() + patience.every))?;
-    }
-}
-
 pub(super) fn is_denied(call: &Call<'_>, errno: Either<String, Vec<String>>, what: Dynamic) -> Outcome<()> {
     let names = match errno {
         Either::Left(name) => vec![name],
         Either::Right(names) => names,
     };
+    if names.is_empty() {
+        return Err(call.invalid("`errno` must have a name at least, such as \"EPERM\"").into());
+    }
     let known: Vec<_> = names.iter().map(|name| errno_of(name)).collect();
     if let Some(at) = known.iter().position(Option::is_none) {
         return Err(call.invalid(format!("there is no errno {:?}", names[at])).into());
@@ -436,27 +374,71 @@ pub(super) fn different_ns(call: &Call<'_>, kind: String, a: Side, b: Side) -> R
 }
 
 pub(super) fn no_leaks(call: &Call<'_>, f: FnPtr) -> Outcome<Dynamic> {
-    let mut ground = Ground::new(call.session().dirs().clone(), std::env::current_dir());
+    let session = call.session();
+    let mut ground = Ground::new(session.dirs().clone(), std::env::current_dir());
+    leaks::see_queues(&mut ground);
     let temp = std::env::temp_dir();
     if !ground.folders.contains(&temp) {
         ground.folders.push(temp);
     }
+    let mark = session.serial();
     let before = leaks::look(&ground);
     let value = call.invoke(&f, [])?;
     let now = leaks::look(&ground);
-    let own = call.session().token();
-    let is_foreign = |words: &[String]| {
-        crate::runtime::gc::tokens(call.session().dirs())
-            .iter()
-            .any(|token| token != own && words.iter().any(|word| word.contains(token.as_str())))
+    let own = session.token();
+    let others: Vec<String> = gc::tokens(session.dirs()).into_iter().filter(|token| token != own).collect();
+    let is_others = |word: &String| {
+        gc::token_in(word).is_some_and(|token| token != own)
+            || others.iter().any(|token| word.contains(token.as_str()))
     };
-    let left = now.since(&before).into_iter().filter(|(_, thing)| !is_foreign(&thing.words));
-    let left: Vec<String> = left.map(|(_, thing)| format!("{} {}", thing.kind.name(), thing.text)).collect();
+    // Of links that a session has named, those of this one live.
+    let has_links =
+        session.live().iter().any(|one| one.id.number() > mark && matches!(one.kind, "Veth" | "Bridge"));
+    let is_others_link = |thing: &Thing| {
+        let named = matches!(thing.kind, Kind::Link | Kind::Address)
+            && thing.text.split(' ').next_back().is_some_and(net::is_chosen_name);
+        named && !has_links
+    };
+    let is_foreign = |thing: &Thing| {
+        // Nobody else mounts where this session does.
+        thing.kind != Kind::Mount && (thing.words.iter().any(is_others) || is_others_link(thing))
+    };
+    // What the session keeps for as long as it lives, wherever that began.
+    let scratch = session.dirs().scratch().join(own).display().to_string();
+    let is_the_sessions = |thing: &Thing| thing.kind == Kind::File && thing.text.starts_with(&scratch);
+    let left =
+        now.since(&before).into_iter().filter(|(_, thing)| !is_foreign(thing) && !is_the_sessions(thing));
+    let mut left: Vec<String> =
+        left.map(|(_, thing)| format!("{} {}", thing.kind.name(), thing.text)).collect();
+    let living = living_since(session, mark, &left)?;
+    left.extend(living);
     if left.is_empty() {
         Ok(value)
     } else {
         Err(failed(call, "something is left").detail(left.join("\n")).into())
     }
+}
+
+/// What lives and is not to be seen among the kernel's things, or is not by an ordinary user: namespaces, which a process holds, processes,
+/// and links in the session's own network.
+fn living_since(session: &Session, mark: u64, seen: &[String]) -> Result<Vec<String>> {
+    let mut living = Vec::new();
+    for one in session.live().into_iter().rev().filter(|one| one.id.number() > mark) {
+        let lives = match one.kind {
+            "Ns" => true,
+            "Veth" | "Bridge" => {
+                let name = session.name_of(one.id);
+                !seen.iter().any(|text| text.contains(&name))
+            }
+            "Process" => session.handle::<Process>(one.id, "assert::no_leaks")?.is_running(session)?,
+            _ => false,
+        };
+        if lives {
+            let at = one.at.map(|at| format!(", made at {at}")).unwrap_or_default();
+            living.push(format!("{}{at}", one.line));
+        }
+    }
+    Ok(living)
 }
 
 pub(super) fn file(call: &Call<'_>, path: PathBuf, options: OrEmpty<FileFacts>) -> Result<()> {
@@ -486,7 +468,7 @@ pub(super) fn file(call: &Call<'_>, path: PathBuf, options: OrEmpty<FileFacts>) 
     compare("owner", format!("{}:{}", data.uid(), data.gid()), facts.owner);
     compare("size", data.len().to_string(), facts.size.map(|size| size.to_string()));
     let wants_content = facts.content.is_some() || facts.contains.is_some();
-    let content = if wants_content { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
+    let content = if wants_content { files::read(call.op(), &path)? } else { Vec::new() };
     let text = String::from_utf8_lossy(&content);
     if let Some(part) = facts.contains.filter(|part| !text.contains(part.as_str())) {
         wrong.push(format!("{part:?} is not in it"));
@@ -563,9 +545,9 @@ pub(super) fn golden(call: &Call<'_>, text: String, path: PathBuf) -> Result<()>
         call.shell().suite().note(format!("{} is written", path.display()));
         return Ok(());
     }
-    let expected = std::fs::read(&path).map_err(|error| {
-        let error = Error::io(call.op(), "cannot read the golden file", error).subject(path.display());
-        error.path(&path).hint("`cshell test --update` writes it")
+    let expected = files::read(call.op(), &path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => error.hint("`cshell test --update` writes it"),
+        _ => error,
     })?;
     let expected = String::from_utf8_lossy(&expected);
     if *expected == *text {

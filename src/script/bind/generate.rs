@@ -11,7 +11,7 @@ use crate::script::generate::{Choices, Generator, shrink};
 use crate::script::native::natives;
 use crate::script::returned::script_value;
 use crate::script::shell::Shell;
-use crate::script::suite::Case;
+use crate::script::suite::{Case, not_false};
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use std::rc::Rc;
 
@@ -344,12 +344,15 @@ pub fn hold(
         let mark = shell.session().serial();
         let outcome = f.call_raw(ctx, None, [value]);
         shell.session().close_since(mark);
-        outcome.map(drop)
+        outcome.and_then(|value| not_false(&value))
     };
     for number in 0..case.options.cases.unwrap_or(CASES) {
         let mut choices = Choices::of_seed(seed.wrapping_add(u64::from(number).wrapping_mul(0x9e37_79b9)));
-        let Err(mut error) = attempt(generator.make(&mut choices)) else { continue };
+        let value = generator.make(&mut choices);
+        let Err(mut error) = attempt(value.clone()) else { continue };
         if stopped() {
+            shell.suite().note(format!("it was at {}", shown(&value)));
+            shell.suite().note(format!("that is value {} with --seed {seed}", number + 1));
             return Err(error);
         }
         let (smallest, steps) = shrink(choices.taken(), SHRINKS, |candidate| {

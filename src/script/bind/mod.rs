@@ -84,6 +84,7 @@
 )]
 
 pub mod assert;
+pub mod assert_attempts;
 pub mod assert_calls;
 pub mod bridge;
 pub mod calls;

@@ -39,7 +39,7 @@ impl FromScript for NetnsArg {
             let what = format!("has no network namespace of its own (its kinds: {})", set.kinds);
             return Err(at.wrong(what).hint("add \"net\" to the kinds of ns::new"));
         };
-        Netns::new(at.call().op(), set.open(kind)?, crate::runtime::session::Handle::name(&*set)).map(Self)
+        Netns::new(at.call().op(), set.open(kind)?, set.network()).map(Self)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::runtime::proc::{Command, ProcSpec, mounts, user};
 use crate::runtime::security::{Policy, ground};
 use crate::script::bind::cgroup::Limits;
 use crate::script::bind::ns::{id_maps, kinds_of, userns};
+use crate::script::bind::path::PathArg;
 use crate::script::convert::{At, Either, FromScript, Size};
 use crate::script::handle::Open;
 use crate::script::options::{FromOptions, Key, Options, Opts};
@@ -44,7 +45,7 @@ impl FromOptions for Mount {
     fn from_options(opts: &mut Opts<'_, '_>) -> Result<Self> {
         Ok(Self {
             kind: opts.need("type")?,
-            source: opts.take("source")?,
+            source: opts.take::<PathArg>("source")?.map(|path| path.0),
             target: opts.need("target")?,
             options: opts.or("options", Vec::new())?,
         })
@@ -204,7 +205,7 @@ impl FromOptions for Spec {
         places(&mut spec, opts)?;
         identity(&mut spec, opts)?;
         streams(&mut spec, opts)?;
-        spec.cwd = opts.take("cwd")?;
+        spec.cwd = opts.take::<PathArg>("cwd")?.map(|path| path.0);
         spec.hostname = opts.take("hostname")?;
         spec.timeout = opts.take("timeout")?;
         spec.kill_grace = opts.or("kill_grace", spec.kill_grace)?;

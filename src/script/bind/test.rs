@@ -1,12 +1,14 @@
 //! `test`: what a test file declares.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::script::assertion::plainly;
 use crate::script::bind::generate;
 use crate::script::call::{Call, Outcome};
 use crate::script::convert::{At, Either, FromScript};
 use crate::script::native::natives;
 use crate::script::options::{FromOptions, Key, Options, Opts};
-use crate::script::suite::{Body, Case, CaseOptions, When};
+use crate::script::scene;
+use crate::script::suite::{Body, Case, CaseOptions, Rest, When};
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, Position};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -23,7 +25,7 @@ natives! {
     /// Declares a test.
     ///
     /// Errors: `already_exists` for a name that the group has; `unsupported` outside of `cshell test`; `invalid_argument` inside
-    /// of a test.
+    /// of a test, and for a function that uses the variable of a loop: take `test::each`.
     /// Needs: nothing.
     /// Calls: nothing.
     /// Undo: nothing; what the test makes is taken back when it ends.
@@ -56,7 +58,9 @@ natives! {
     ) = only;
     /// Skips: the test that runs, the rest of the group or file that is being declared, or a test that it declares.
     ///
-    /// `test::skip("needs kvm")` inside of a test ends it; `test::skip("name", || …)` and `test::skip("name", "why", || …)` declare one
+    /// `test::skip("needs kvm")` inside of a test ends it, inside of what is called before all tests of a group or file it skips them
+    /// all; while a group or file is being declared it skips what is not declared yet, and functions `test_…`: of a file without
+    /// other tests before it everything; `test::skip("name", || …)` and `test::skip("name", "why", || …)` declare one
     /// that is not run. A skipped test never counts as passed.
     ///
     /// Errors: `unsupported` outside of `cshell test`.
@@ -107,7 +111,8 @@ natives! {
     ) = group;
     /// Declares one test for each row of a table.
     ///
-    /// The name of each is followed by its row, or by its `name` where the row is a map with one.
+    /// The name of each is followed by its row, or by its `name` where the row is a map with one; of rows that look alike the later ones
+    /// are numbered.
     ///
     /// Errors: `unsupported` outside of `cshell test`; all others as `test::check`.
     /// Needs: nothing.
@@ -186,6 +191,8 @@ natives! {
     ) = after;
     /// Calls a function once, before the first test of this file or group that is run. What it makes is there for all of them.
     ///
+    /// It may take as long as the one of them that may take longest.
+    ///
     /// Errors: `unsupported` outside of `cshell test`; all others as `test::check`. What it throws fails every test of the group.
     /// Needs: nothing.
     /// Calls: nothing.
@@ -197,6 +204,8 @@ natives! {
         f: FnPtr
     ) = before_all;
     /// Calls a function once, after the last test of the file, when one of this file or group was run.
+    ///
+    /// It may take as long as --timeout says.
     ///
     /// Errors: `unsupported` outside of `cshell test`; all others as `test::check`. What it throws is reported as a failure of the file.
     /// Needs: nothing.
@@ -235,7 +244,7 @@ const CASE: Options = Options {
             "leaves",
             "list of text",
             "none",
-            "The kinds of things it may leave behind, as the report names them, or \"all\"; added to those of the group.",
+            "The kinds of things it may leave behind, as the report names them, or \"all\"; added to those of the group. They are removed, and not told. Given to `test::configure` it holds for the file itself as well.",
         ),
         Key::new("skip", "text", "none", "Why it is not run."),
         Key::new("only", "true or false", "false", "Whether only tests with this are run."),
@@ -333,9 +342,37 @@ fn declare(call: &Call<'_>, name: &str, options: CaseOptions, todo: bool, body: 
     if name.trim().is_empty() || name.contains('\n') {
         return Err(call.invalid("`name` must be one line that says what is tested"));
     }
+    match &body {
+        Body::Closure(f, args) => call.check_takes(f, args.len())?,
+        Body::Property(_, f) => call.check_takes(f, 1)?,
+        Body::Function(_) | Body::Missing => {}
+    }
+    if let Body::Closure(f, _) | Body::Property(_, f) = &body {
+        check_captured(call, f)?;
+    }
     let (source, line) = call.source_line();
     let case = Case { name: name.to_owned(), place: (source, line), group: 0, options, todo, body };
     suite.add(call.op(), case)
+}
+
+/// Refuses a function that is declared a second time while what it has captured is not what it was the first time: a variable of a
+/// loop, of which all tests would see the last value. A list may grow from test to test.
+fn check_captured(call: &Call<'_>, f: &FnPtr) -> Result<()> {
+    let values = |f: &FnPtr| -> Vec<Option<String>> {
+        let text =
+            |value: &Dynamic| (!value.is_array()).then(|| plainly(call, &value.flatten_clone()).to_string());
+        f.curry().iter().map(text).collect()
+    };
+    let suite = call.shell().suite();
+    match suite.captured(f, values(f)) {
+        Some((first, before)) if values(&first) != before => {
+            let what = "the function uses a variable that has another value by now: each test would see its last one";
+            Err(call
+                .invalid(what)
+                .hint("declare the tests by test::each, or in a function that takes the value"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check(call: &Call<'_>, name: String, options: Either<FnPtr, CaseOptions>, f: Option<FnPtr>) -> Result<()> {
@@ -363,10 +400,14 @@ fn skip(call: &Call<'_>, text: String, why: Option<Either<FnPtr, String>>, f: Op
 /// Ends the test that runs, or the declarations of a group or file. Nothing catches it.
 fn leave(call: &Call<'_>, reason: &str) -> Outcome<()> {
     let suite = call.shell().suite();
-    if !suite.runs() {
+    if suite.can_skip() {
+        suite.skip(reason);
+    } else {
         suite.check_open(call.op())?;
+        if suite.skip_rest(reason, call.source_line()) == Rest::OfFile {
+            call.ctx.call_native_fn::<()>(scene::SERVE, ())?;
+        }
     }
-    suite.skip(reason);
     call.shell().set_exit(0);
     Err(Box::new(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE)).into())
 }
@@ -385,9 +426,15 @@ fn group(
     let (options, f) = split(call, options, f)?;
     let suite = call.shell().suite();
     suite.check_open(call.op())?;
+    call.check_takes(&f, 0)?;
     let outer = suite.enter(&name, &options);
     let outcome = call.invoke(&f, []);
     suite.leave(outer);
+    if suite.take_left() {
+        // Its rest is skipped; what is behind it is not.
+        call.shell().clear_exit();
+        return Ok(());
+    }
     outcome.map(drop)
 }
 
@@ -402,9 +449,14 @@ fn each(
     if rows.0.is_empty() {
         return Err(call.invalid("`rows` must be a list with a row, not an empty one"));
     }
+    let mut used = std::collections::BTreeMap::<String, usize>::new();
     rows.0.into_iter().try_for_each(|row| {
         let named = row.read_lock::<Map>().and_then(|map| map.get("name").map(ToString::to_string));
-        let label = named.unwrap_or_else(|| row.to_string().replace('\n', "\\n"));
+        let label = named.unwrap_or_else(|| row.to_string()).replace('\n', "\\n");
+        // Rows that look alike are told apart.
+        let turn = used.entry(label.clone()).or_default();
+        *turn += 1;
+        let label = if *turn > 1 { format!("{label} ({turn})") } else { label };
         declare(call, &format!("{name} {label}"), options.clone(), false, Body::Closure(f.clone(), vec![row]))
     })
 }
@@ -441,6 +493,7 @@ fn configure(call: &Call<'_>, what: Either<String, CaseOptions>, options: Option
 
 fn around(call: &Call<'_>, when: When, f: FnPtr) -> Result<()> {
     call.shell().suite().check_open(call.op())?;
+    call.check_takes(&f, 0)?;
     call.shell().suite().around(when, f);
     Ok(())
 }

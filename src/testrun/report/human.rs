@@ -4,7 +4,7 @@ use super::super::message::{Left, Outcome, Verdict, say};
 use super::super::summary::Summary;
 use super::super::units::duration;
 use super::Record;
-use std::io::IsTerminal;
+use crate::text::{colour, plain};
 use std::time::Instant;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -24,10 +24,8 @@ pub(super) struct Human {
 
 impl Human {
     pub(super) fn new() -> Self {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let terminal = std::io::stdout().is_terminal();
-        let able = set("TERM").is_none_or(|term| term != "dumb");
-        Self { live: terminal && able, coloured: terminal && able && set("NO_COLOR").is_none(), shown: false }
+        let out = std::io::stdout();
+        Self { live: colour::takes_moves(&out), coloured: colour::fits(&out), shown: false }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -68,8 +66,8 @@ impl Human {
         }
         let names: Vec<String> = tests
             .map(|(name, began)| match began.elapsed().as_secs() {
-                seconds @ LONG.. => format!("{name} ({seconds} s)"),
-                _ => name.to_owned(),
+                seconds @ LONG.. => format!("{} ({seconds} s)", plain::line(name)),
+                _ => plain::line(name).into_owned(),
             })
             .collect();
         let columns = columns();
@@ -80,15 +78,20 @@ impl Human {
 
     pub(super) fn retried(&mut self, name: &str, attempt: u32, verdict: &Verdict) {
         self.clear();
-        say(&format!("{} {name}: try {attempt}: {}\n", self.paint("33", "RETRY  "), verdict.message));
+        say(&format!(
+            "{} {}: try {attempt}: {}\n",
+            self.paint("33", "RETRY  "),
+            plain::line(name),
+            plain::line(&verdict.line())
+        ));
     }
 
     pub(super) fn finished(&mut self, record: &Record) {
         self.clear();
         let verdict = &record.verdict;
-        let mut line = format!("{} {}", self.word(record), record.full_name());
+        let mut line = format!("{} {}", self.word(record), plain::line(&record.full_name()));
         match verdict.outcome {
-            Outcome::Skip | Outcome::Todo => line.push_str(&format!(" ({})", verdict.message)),
+            Outcome::Skip | Outcome::Todo => line.push_str(&format!(" ({})", plain::line(&verdict.message))),
             _ if record.name.is_empty() => {}
             _ => line.push_str(&format!("  {}", self.paint("2", &duration(verdict.took)))),
         }
@@ -101,33 +104,35 @@ impl Human {
             say(&detail(record));
         }
         if verdict.outcome == Outcome::Pass {
-            say(&indented(&verdict.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>()));
+            say(&indented(&notes(verdict)));
         }
     }
 
     /// A result of another runtime, beside the one here where they differ.
     pub(super) fn compared(&mut self, record: &Record, here: Option<&str>) {
         self.clear();
-        let name = record.full_name();
+        let full_name = record.full_name();
+        let name = plain::line(&full_name);
         say(&match here {
             Some(here) => {
                 let word = self.paint("33", "DIFFERS");
-                format!(
-                    "{word} {name}: {} there, {here} here\n    {}\n",
-                    record.result(),
-                    record.verdict.message
-                )
+                let told =
+                    if record.is_failure() { detail(record) } else { indented(&notes(&record.verdict)) };
+                format!("{word} {name}: {} there, {here} here\n{told}", record.result())
             }
             None if record.verdict.outcome == Outcome::Skip => {
-                format!("{} {name} ({})\n", self.paint("36", "SKIP   "), record.verdict.message)
+                format!("{} {name} ({})\n", self.paint("36", "SKIP   "), plain::line(&record.verdict.message))
             }
             None => format!("{} {name}\n", self.paint("32", "same   ")),
         });
     }
 
     /// The tests of which not all runtimes have the same result.
-    pub(super) fn table(&mut self, runtimes: &[&str], rows: &[(String, Vec<String>)]) {
+    pub(super) fn table(&mut self, runtimes: &[&str], rows: &[(String, Vec<String>)], tried: bool) {
         self.clear();
+        if !tried {
+            return say("\nno test could be tried with another runtime\n");
+        }
         if rows.is_empty() {
             return say("\nno test came out otherwise with another runtime\n");
         }
@@ -143,7 +148,7 @@ impl Human {
         };
         text.push_str(&row("test", &[&["cshell"], runtimes].concat()));
         for (test, words) in rows {
-            text.push_str(&row(test, &words.iter().map(String::as_str).collect::<Vec<_>>()));
+            text.push_str(&row(&plain::line(test), &words.iter().map(String::as_str).collect::<Vec<_>>()));
         }
         say(&text);
     }
@@ -157,11 +162,15 @@ impl Human {
         if failures.len() > 1 || (!failures.is_empty() && records.len() > 20) {
             say("\nfailures:\n");
             for record in failures {
-                say(&format!("  {} {}\n", self.word(record), record.full_name()));
+                say(&format!("  {} {}\n", self.word(record), plain::line(&record.full_name())));
             }
         }
         for file in &summary.empty {
+            let file = plain::line(file);
             say(&format!("note: {file} declares no tests: name a function test_…, or call test::check\n"));
+        }
+        if summary.only && summary.left_out > 0 {
+            say("note: test::only is declared: no other test is run\n");
         }
         say(&format!("\n{}\n", self.counts(summary, seed)));
     }
@@ -194,8 +203,12 @@ impl Human {
         count(summary.skipped, "skipped", "36");
         count(summary.todo, "to do", "36");
         count(summary.stopped, "stopped", "33");
+        count(summary.not_begun(), "not begun", "33");
         count(summary.slow, "slow", "33");
         count(summary.flaky, "passed only when tried again", "33");
+        if !parts.is_empty() && summary.left_out > 0 {
+            parts.push(self.paint("2", &format!("{} not chosen", summary.left_out)));
+        }
         let text = match (parts.is_empty(), summary.known) {
             (false, _) => parts.join(", "),
             (true, 0) => "there is no test".to_owned(),
@@ -216,7 +229,7 @@ fn detail(record: &Record) -> String {
         text = format!("{}\n{text}", verdict.message);
     }
     text.push_str(&verdict.left.iter().map(left).collect::<String>());
-    text.push_str(&verdict.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>());
+    text.push_str(&notes(verdict));
     if !verdict.output.is_empty() {
         let lines: Vec<&str> = verdict.output.lines().collect();
         let left_out = lines.len().saturating_sub(LINES);
@@ -226,7 +239,11 @@ fn detail(record: &Record) -> String {
         });
         text.push_str(&lines[left_out..].iter().map(|line| format!("  {line}\n")).collect::<String>());
     }
-    indented(&text)
+    indented(&plain::lines(&text))
+}
+
+fn notes(verdict: &Verdict) -> String {
+    verdict.notes.iter().map(|note| format!("note: {}\n", plain::line(note))).collect()
 }
 
 /// One thing that was left behind, as a line.

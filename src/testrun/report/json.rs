@@ -14,8 +14,8 @@ pub(super) fn listed(name: &str, place: &str) -> String {
     line(&json!({ "event": "test", "name": name, "at": place }))
 }
 
-pub(super) fn retried(name: &str, attempt: u32, verdict: &Verdict) -> String {
-    line(&json!({ "event": "retry", "name": name, "try": attempt, "message": verdict.message }))
+pub(super) fn retried(file: &str, name: &str, attempt: u32, verdict: &Verdict) -> String {
+    line(&json!({ "event": "retry", "file": file, "name": name, "try": attempt, "message": verdict.line() }))
 }
 
 pub(super) fn finished(record: &Record) -> String {
@@ -47,7 +47,9 @@ pub(super) fn compared(runtime: &str, record: &Record, here: Option<&str>, diffe
         "result": record.word(),
         "here": here,
         "differs": differs,
-        "message": record.verdict.message,
+        "message": record.verdict.line(),
+        "text": record.verdict.text,
+        "notes": record.verdict.notes,
     }))
 }
 
@@ -67,6 +69,8 @@ pub(super) fn end(summary: &Summary) -> String {
         "empty_files": summary.empty,
         "problems": summary.problems,
         "known": summary.known,
+        "not_chosen": summary.left_out,
+        "not_begun": summary.not_begun(),
         "duration_ms": millis(summary.took),
     }))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The whole document.
-pub(super) fn document(records: &[Record], summary: &Summary) -> String {
+pub(super) fn document(records: &[Record], others: &[(&str, Record)], summary: &Summary) -> String {
     let mut suites: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
         suites.entry(&record.file).or_default().push(record);
@@ -28,7 +28,7 @@ pub(super) fn document(records: &[Record], summary: &Summary) -> String {
             records.len(),
             seconds(time)
         ));
-        records.iter().for_each(|record| case(&mut text, record));
+        records.iter().for_each(|record| case(&mut text, record, &differences(record, others)));
         text.push_str("  </testsuite>\n");
     }
     text.push_str("</testsuites>\n");
@@ -48,7 +48,23 @@ fn counts(records: &[&Record]) -> (usize, usize, usize) {
     (count(failure), count(error), count(skipped))
 }
 
-fn case(text: &mut String, record: &Record) {
+/// How a test came out with other runtimes, where that is not as here: a line each, which is no verdict.
+fn differences(record: &Record, others: &[(&str, Record)]) -> String {
+    let of_it = others.iter().filter(|(_, other)| other.full_name() == record.full_name());
+    let differ = of_it
+        .filter(|(_, other)| other.verdict.outcome != Outcome::Skip && other.compared() != record.compared());
+    let told = differ.map(|(runtime, other)| {
+        format!(
+            "{runtime} differs: {} there, {} here: {}\n",
+            other.result(),
+            record.result(),
+            other.verdict.line()
+        )
+    });
+    told.collect()
+}
+
+fn case(text: &mut String, record: &Record, differences: &str) {
     let verdict = &record.verdict;
     let name = if record.name.is_empty() { "(the file)" } else { &record.name };
     text.push_str(&format!(
@@ -66,24 +82,28 @@ fn case(text: &mut String, record: &Record) {
         _ if record.name.is_empty() => Some("error"),
         _ => Some("failure"),
     };
-    let Some(element) = element else {
+    let output = format!("{differences}{}", if element.is_some() { &verdict.output } else { "" });
+    if element.is_none() && output.is_empty() {
         text.push_str("/>\n");
         return;
-    };
-    let message = match verdict.outcome {
-        Outcome::Leak if verdict.message.is_empty() => "it left something behind".to_owned(),
-        _ => verdict.message.clone(),
-    };
-    text.push_str(&format!(
-        ">\n      <{element} message=\"{}\" type=\"{}\">",
-        escaped(&message),
-        record.word()
-    ));
-    text.push_str(&escaped(&verdict.text));
-    text.push_str(&escaped(&verdict.left.iter().map(human::left).collect::<String>()));
-    text.push_str(&format!("</{element}>\n"));
-    if !verdict.output.is_empty() {
-        text.push_str(&format!("      <system-out>{}</system-out>\n", escaped(&verdict.output)));
+    }
+    text.push_str(">\n");
+    if let Some(element) = element {
+        let message = match verdict.outcome {
+            Outcome::Leak if verdict.message.is_empty() => "it left something behind".to_owned(),
+            _ => verdict.message.clone(),
+        };
+        text.push_str(&format!(
+            "      <{element} message=\"{}\" type=\"{}\">",
+            escaped(&message),
+            record.word()
+        ));
+        text.push_str(&escaped(&verdict.text));
+        text.push_str(&escaped(&verdict.left.iter().map(human::left).collect::<String>()));
+        text.push_str(&format!("</{element}>\n"));
+    }
+    if !output.is_empty() {
+        text.push_str(&format!("      <system-out>{}</system-out>\n", escaped(&output)));
     }
     text.push_str("    </testcase>\n");
 }

@@ -9,6 +9,7 @@ use super::Plan;
 use super::message::{Outcome, Verdict, say};
 use super::summary::Summary;
 use crate::error::{Result, SysContext};
+use crate::text::plain;
 use human::Human;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -64,6 +65,11 @@ impl Record {
     /// The word for it, whether it was fast or slow.
     fn result(&self) -> &'static str {
         if self.verdict.outcome == Outcome::Pass { "PASS" } else { self.word() }
+    }
+
+    /// What is compared with another runtime, where nobody looks at what is left behind.
+    fn compared(&self) -> &'static str {
+        if self.verdict.outcome == Outcome::Leak { "PASS" } else { self.result() }
     }
 
     /// Whether it makes the run fail.
@@ -138,7 +144,7 @@ impl Told {
     pub(super) fn listed(&mut self, tests: &[(String, String)]) {
         match self.format {
             Format::Json => tests.iter().for_each(|(name, place)| say(&json::listed(name, place))),
-            _ => tests.iter().for_each(|(name, _)| say(&format!("{name}\n"))),
+            _ => tests.iter().for_each(|(name, _)| say(&format!("{}\n", plain::line(name)))),
         }
     }
 
@@ -148,15 +154,16 @@ impl Told {
         }
     }
 
-    pub(super) fn retried(&mut self, name: &str, attempt: u32, verdict: &Verdict) {
+    pub(super) fn retried(&mut self, file: &str, name: &str, attempt: u32, verdict: &Verdict) {
         if self.runtime.is_some() {
             return;
         }
         match self.format {
             Format::Human => self.human.retried(name, attempt, verdict),
-            Format::Json => say(&json::retried(name, attempt, verdict)),
+            Format::Json => say(&json::retried(file, name, attempt, verdict)),
             Format::Tap => {
-                say(&format!("# try {attempt} of {name} failed: {}\n", tap::line(&verdict.message)));
+                let name = tap::line(name);
+                say(&format!("# try {attempt} of {name} failed: {}\n", tap::line(&verdict.line())));
             }
             Format::Junit => {}
         }
@@ -187,15 +194,16 @@ impl Told {
     /// A result of another runtime is compared with the one here: it says how that one differs, and is no verdict on it.
     fn finished_by(&mut self, runtime: &'static str, record: &Record) {
         let here =
-            self.records.iter().find(|here| here.full_name() == record.full_name()).map(Record::result);
+            self.records.iter().find(|here| here.full_name() == record.full_name()).map(Record::compared);
         let differs =
-            here.is_some_and(|here| here != record.result()) && record.verdict.outcome != Outcome::Skip;
+            here.is_some_and(|here| here != record.compared()) && record.verdict.outcome != Outcome::Skip;
         match self.format {
             Format::Human => self.human.compared(record, here.filter(|_| differs)),
             Format::Json => say(&json::compared(runtime, record, here, differs)),
             Format::Tap if differs => {
                 let message = tap::line(&record.verdict.message);
-                say(&format!("# {runtime} differs: {}: {} {message}\n", record.full_name(), record.result()));
+                let name = tap::line(&record.full_name());
+                say(&format!("# {runtime} differs: {name}: {} {message}\n", record.result()));
             }
             Format::Tap | Format::Junit => {}
         }
@@ -218,29 +226,37 @@ impl Told {
                     .find(|(name, other)| name == runtime && other.full_name() == here.full_name());
                 match found {
                     Some((_, other)) if other.verdict.outcome == Outcome::Skip => "-".to_owned(),
-                    found => found.map_or_else(|| "-".to_owned(), |(_, other)| other.result().to_owned()),
+                    found => found.map_or_else(|| "-".to_owned(), |(_, other)| other.compared().to_owned()),
                 }
             };
             let words: Vec<String> =
-                std::iter::once(here.result().to_owned()).chain(runtimes.iter().map(of)).collect();
+                std::iter::once(here.compared().to_owned()).chain(runtimes.iter().map(of)).collect();
             let differ = words.iter().any(|word| *word != words[0] && word != "-");
             if differ {
                 rows.push((here.full_name(), words));
             }
         }
-        self.human.table(&runtimes, &rows);
+        let tried = self.others.iter().any(|(_, other)| other.verdict.outcome != Outcome::Skip);
+        self.human.table(&runtimes, &rows, tried);
     }
 
-    pub(super) fn finish(&mut self, summary: &Summary) -> Result<()> {
+    pub(super) fn finish(&mut self, summary: &Summary) {
         match self.format {
             Format::Human => self.human.finish(summary, &self.records, self.seed),
             Format::Tap if !summary.listed => say(&tap::end(self.records.len(), summary)),
             Format::Json if !summary.listed => say(&json::end(summary)),
-            Format::Junit if !summary.listed => say(&junit::document(&self.records, summary)),
             _ => {}
         }
+    }
+
+    /// Writes JUnit, with what came of the tests with other runtimes.
+    pub(super) fn close(&mut self, summary: &Summary) -> Result<()> {
+        let document = || junit::document(&self.records, &self.others, summary);
+        if self.format == Format::Junit && !summary.listed {
+            say(&document());
+        }
         if let Some(path) = &self.junit {
-            let written = std::fs::write(path, junit::document(&self.records, summary));
+            let written = std::fs::write(path, document());
             written.context("test", format!("cannot write {}", path.display()))?;
         }
         Ok(())

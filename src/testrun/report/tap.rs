@@ -13,6 +13,8 @@ pub(super) fn point(number: usize, record: &Record) -> String {
         _ => "not ok",
     };
     let directive = match verdict.outcome {
+        // With a directive it would be no failure for whoever reads it.
+        _ if record.no_skip => String::new(),
         Outcome::Skip => format!(" # SKIP {}", line(&verdict.message)),
         Outcome::Todo => format!(" # TODO {}", line(&verdict.message)),
         _ => String::new(),
@@ -22,8 +24,11 @@ pub(super) fn point(number: usize, record: &Record) -> String {
         text.push_str("  ---\n");
         text.push_str(&format!("  result: {}\n", record.word()));
         text.push_str(&format!("  duration_ms: {:.1}\n", verdict.took.as_secs_f64() * 1000.0));
-        text.push_str(&format!("  at: {}\n", quoted(&format!("{}:{}", record.place.0, record.place.1))));
-        block(&mut text, "message", &verdict.text);
+        text.push_str(&format!(
+            "  at: {}\n",
+            quoted(&format!("{}:{}", line(&record.place.0), record.place.1))
+        ));
+        block(&mut text, "message", if verdict.text.is_empty() { &verdict.message } else { &verdict.text });
         block(&mut text, "left", &verdict.left.iter().map(human::left).collect::<String>());
         block(&mut text, "output", &verdict.output);
         text.push_str("  ...\n");
@@ -41,9 +46,10 @@ fn block(text: &mut String, key: &str, value: &str) {
     if value.is_empty() {
         return;
     }
-    text.push_str(&format!("  {key}: |\n"));
+    // How far it is indented, since it may begin with spaces of its own.
+    text.push_str(&format!("  {key}: |2\n"));
     for line in value.lines() {
-        text.push_str(&format!("    {}\n", line.replace(|c: char| c.is_control() && c != '\t', " ")));
+        text.push_str(&format!("    {}\n", line.replace(is_foreign, " ")));
     }
 }
 
@@ -58,5 +64,10 @@ fn escaped(text: &str) -> String {
 
 /// A text on one line.
 pub(super) fn line(text: &str) -> String {
-    text.split(['\n', '\r']).collect::<Vec<_>>().join(" ")
+    text.replace(is_foreign, " ")
+}
+
+/// What YAML does not take as it is, or takes for the end of a line.
+fn is_foreign(c: char) -> bool {
+    (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
 }

@@ -1,0 +1,101 @@
+//! The same tests with containers of other runtimes.
+
+use super::{events, tests};
+use crate::support;
+use crate::support::{Ended, cshell};
+use serde_json::Value;
+use std::path::Path;
+
+/// What a runtime is not told, or cannot be: the test is skipped, and says which.
+const NOT_EXPRESSED: [(&str, &[&str]); 4] = [
+    ("crun", &["bytes arrive"]),
+    ("runc", &["bytes arrive"]),
+    // Without groups of its own it joins no namespaces.
+    ("podman", &["a set is joined", "a terminal is one", "bytes arrive"]),
+    ("bwrap", &["a set is joined", "a terminal is one", "no programs run from a file system"]),
+];
+
+fn is_installed(runtime: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .chain(["/usr/sbin".into(), "/usr/bin".into()])
+        .any(|folder| folder.join(runtime).exists())
+}
+
+fn comparisons(all: &[Value]) -> Vec<&Value> {
+    all.iter().filter(|event| event["event"] == "comparison").collect()
+}
+
+#[test]
+fn what_a_start_asks_for_is_asked_of_others() {
+    if support::user::stands_in() {
+        return;
+    }
+    let text = std::fs::read_to_string("tests/testrun/files/asked_for.rhai").unwrap();
+    for (runtime, skipped) in NOT_EXPRESSED {
+        if !is_installed(runtime) {
+            support::skip::skip(
+                "what_a_start_asks_for_is_asked_of_others",
+                &format!("there is no {runtime}"),
+            );
+            continue;
+        }
+        let run = tests(&["--runtime", runtime], &text).output();
+        assert_eq!(run.ended, Ended::Exit(0), "{runtime}: {}", run.stdout);
+        let all = events(&run);
+        let found = comparisons(&all);
+        assert_eq!(found.len(), 17, "{runtime}: {}", run.stdout);
+        for one in found {
+            let expected = if skipped.iter().any(|name| one["name"] == *name) { "SKIP" } else { "PASS" };
+            assert_eq!(one["result"], expected, "{runtime}: {one}");
+        }
+        assert_eq!(left(), Vec::<String>::new(), "{runtime}");
+    }
+}
+
+/// What the runtimes keep of containers that run.
+fn left() -> Vec<String> {
+    let folders = ["/run/crun", "/run/runc", "/run/youki"];
+    let states = folders.into_iter().flat_map(std::fs::read_dir).flatten().flatten();
+    states.map(|entry| entry.path().display().to_string()).collect()
+}
+
+#[test]
+fn other_runtimes_are_compared() {
+    let name = "other_runtimes_are_compared";
+    if support::user::stands_in() {
+        return;
+    }
+    if !Path::new("/usr/bin/crun").exists() {
+        support::skip::skip(name, "there is no crun");
+        return;
+    }
+    let text = r#"
+        import "std/sees" as sees;
+        let box = #{ rootfs: image::host(["sh"]), security: "default" };
+        test::check("is alone", || assert::eq(sees::pids(box), [1]));
+        test::check("has no keys", || assert::is_denied("EPERM", syscall::run([["keyctl", 0, -3, 0]], box).of.keyctl));
+        test::check("has other ids", || proc::exec("true", box + #{ userns: "auto:size=9" }));
+        test::check("leaves a file", || proc::exec(["touch", "/tmp/cshell-left-runtime"]));
+        test::check("is not there", || assert::throws("not_found", || proc::exec(["nothing"], box)));
+        "#;
+    let run = tests(&["--runtime", "crun"], text).output();
+    let all = events(&run);
+    let found = |name: &str| {
+        let found = comparisons(&all).into_iter().find(|event| event["name"] == name);
+        found.map(|event| (event["result"].as_str().unwrap(), event["differs"].as_bool().unwrap())).unwrap()
+    };
+    assert_eq!(found("is alone"), ("PASS", false));
+    // What crun's own defaults leave open is a difference, and no failure.
+    assert_eq!(found("has no keys"), ("FAIL", true));
+    assert_eq!(found("has other ids"), ("SKIP", false));
+    // What a test leaves is removed with each runtime, and told with ours.
+    assert_eq!(found("leaves a file"), ("PASS", false));
+    assert!(!Path::new("/tmp/cshell-left-runtime").exists());
+    assert_eq!(run.ended, Ended::Exit(100));
+    let table = cshell(["test", "--runtime", "crun"]).file("a_test.rhai", text).output().stdout;
+    assert!(table.contains("  a_test.rhai > has no keys  PASS     FAIL\n"), "{table}");
+    assert!(!table.contains("DIFFERS a_test.rhai > is not there"), "{table}");
+    let unknown = cshell(["test", "--runtime", "docker"]).output();
+    assert!(unknown.stderr.contains("there is no adapter for the runtime \"docker\""), "{}", unknown.stderr);
+    assert_eq!(unknown.ended, Ended::Exit(2));
+}
