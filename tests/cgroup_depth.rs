@@ -1,12 +1,13 @@
-//! Control groups seen from outside: the files of the kernel say what the program says, and what is not ours stays.
+//! Control groups of a program as another user, when a signal has ended it, and as the library opens them. What scripts see of
+//! them is in `tests/rhai/cgroup`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use support::user::group_of;
-use support::{Ended, code, cshell};
+use support::{Ended, cshell};
 
 /// The folder of our own group in each mounted hierarchy, by controller (`unified` for version 2).
 fn own() -> BTreeMap<String, PathBuf> {
@@ -21,11 +22,6 @@ fn own() -> BTreeMap<String, PathBuf> {
         }
     }
     found
-}
-
-fn read(path: &Path, names: [&str; 2]) -> String {
-    let text = names.iter().find_map(|name| std::fs::read_to_string(path.join(name)).ok());
-    text.unwrap_or_else(|| panic!("{path:?} has neither of {names:?}")).trim().to_owned()
 }
 
 /// A folder of this test, which anybody may look into.
@@ -105,58 +101,6 @@ impl Drop for Foreign {
 }
 
 #[test]
-fn the_kernel_holds_what_is_said() {
-    let script = r#"
-        let g = cgroup::create(sys::args()[0], #{ memory: "64MiB", pids: 20, cpus: 0.25 });
-        g.create("below", #{ pids: 3 });
-        print("made");
-        sys::read_line();
-        sys::sleep("100s");
-    "#;
-    let name = format!("depth-{}", std::process::id());
-    let own = own();
-    let run =
-        cshell(["-c".to_owned(), support::unindent(script), name.clone()]).after_line("made", |pid, _| {
-            let at = |controller: &str| own[controller].join(group_of(pid)).join(&name);
-            assert_eq!(read(&at("memory"), ["memory.max", "memory.limit_in_bytes"]), (64 << 20).to_string());
-            assert_eq!(read(&at("pids"), ["pids.max", ""]), "20");
-            let cpu = read(&at("cpu"), ["cpu.max", "cpu.cfs_quota_us"]);
-            assert_eq!(cpu.split(' ').next(), Some("25000"));
-            assert_eq!(read(&at("pids").join("below"), ["pids.max", ""]), "3");
-            support::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        });
-    assert_eq!(run.ended, Ended::Signal(15), "{}", run.stderr);
-    for path in own.values() {
-        assert!(!path.join(&name).exists(), "{path:?} still has {name}");
-    }
-}
-
-#[test]
-fn foreign_groups_are_not_touched() {
-    let name = format!("foreign-{}", std::process::id());
-    let own = own();
-    let beside = Foreign::new(own["pids"].join(&name));
-    std::fs::write(beside.0.join("pids.max"), "77").unwrap();
-    code(&format!(
-        r#"
-        let ours = cgroup::limit(#{{ pids: 5, memory: "32MiB" }});
-        try {{ cgroup::create("{name}"); throw "made"; }} catch (e) {{ print(e.kind); }}
-        try {{ cgroup::current().limit(#{{ pids: 5 }}); throw "set"; }} catch (e) {{ print(e.kind); }}
-        ours.kill();
-        ours.close();
-        "#
-    ))
-    // Of root, whoever runs the others: the group beside is this test's, and below its own.
-    .by_root()
-    .stdout("already_exists\npermission_denied\n")
-    .check();
-    assert_eq!(read(&beside.0, ["pids.max", ""]), "77");
-    for (controller, path) in own.iter().filter(|(controller, _)| *controller != "pids") {
-        assert!(!path.join(&name).exists(), "{controller} has a folder of the refused group");
-    }
-}
-
-#[test]
 fn a_plain_folder_is_no_group() {
     let folder = tempfile::tempdir().unwrap();
     let error = cshell::runtime::cgroup::dir::Dir::open("test", folder.path(), 1, &[]).unwrap_err();
@@ -165,21 +109,25 @@ fn a_plain_folder_is_no_group() {
 }
 
 #[test]
-fn a_read_only_mount_is_named_with_its_fix() {
+fn a_program_that_a_signal_ends_leaves_no_group() {
     let script = r#"
-        for m in /sys/fs/cgroup /sys/fs/cgroup/*; do
-            if mountpoint -q $m; then mount -o remount,bind,ro $m; fi
-        done 2>/dev/null
-        exec $CSHELL -c 'try { cgroup::limit(#{ pids: 3 }) } catch (e) { print(e.kind); print(e.hint); }'
+        let g = cgroup::create(sys::args()[0], #{ memory: "64MiB", pids: 20, cpus: 0.25 });
+        g.create("below", #{ pids: 3 });
+        print("made");
+        sys::sleep("100s");
     "#;
-    let quoted = serde_json::to_string(script).unwrap();
-    let code = format!("print(proc::exec({quoted}, #{{ ns: [\"mount\"] }}).stdout)");
-    let run = cshell(["-c", &code]).env("CSHELL", env!("CARGO_BIN_EXE_cshell")).output();
-    assert_eq!(run.ended, Ended::Exit(0), "{}", run.stderr);
-    assert!(run.stdout.contains("permission_denied\n"), "{}", run.stdout);
-    assert!(
-        run.stdout.contains("mounted read-only here: `mount -o remount,bind,rw /sys/fs/cgroup"),
-        "{}",
-        run.stdout
-    );
+    let name = format!("depth-{}", std::process::id());
+    let own = own();
+    let run =
+        cshell(["-c".to_owned(), support::unindent(script), name.clone()]).after_line("made", |pid, _| {
+            for controller in ["memory", "pids", "cpu"] {
+                let below = own[controller].join(group_of(pid)).join(&name).join("below");
+                assert!(below.exists(), "{}", below.display());
+            }
+            support::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        });
+    assert_eq!(run.ended, Ended::Signal(15), "{}", run.stderr);
+    for path in own.values() {
+        assert!(!path.join(&name).exists(), "{path:?} still has {name}");
+    }
 }

@@ -89,4 +89,4 @@ macro_rules! scripts {
         }
     };
 }
-scripts!(basic beside bite devices limits tree freeze events hooks probe refused);
+scripts!(basic beside bite bounds devices files limits names processes tree freeze events hooks probe readonly refused);

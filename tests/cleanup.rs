@@ -9,9 +9,10 @@ mod support;
 
 use machine::Machine;
 use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::user::{Groups, User};
 use support::{Ended, kill, program};
@@ -70,6 +71,43 @@ impl Stage {
         let output = self.spawn(args, env).wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (output.status.into(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Runs the program under strace(1), which is told `how`. Without what its user's run begins with: that is not ours.
+    #[expect(clippy::disallowed_methods, reason = "an outside tool kills the program")]
+    fn run_under_strace(&self, how: &str, args: &[&str]) -> (Ended, String) {
+        let binary = Path::new(env!("CARGO_BIN_EXE_cshell"));
+        let mut command = match User::of_every_run() {
+            Some(user) => {
+                let before = format!(
+                    "become() {{ exec \"$SETPRIV\" --reuid $uid --regid $uid --clear-groups -- strace {how} \"$@\"; }}"
+                );
+                User { before, ..user }.command(binary.as_os_str(), self.folder.path())
+            }
+            None => {
+                let mut command = Command::new("strace");
+                command.args(how.split(' ')).arg(binary);
+                command
+            }
+        };
+        let child = command
+            .args(args)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("CSHELL_RUN", self.folder.path().join("run"))
+            .env("CSHELL_ROOT", self.folder.path().join("root"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.groups.add(child.id());
+        let output = child.wait_with_output().unwrap();
+        (output.status.into(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// What is in the state folders.
+    fn files(&self) -> BTreeSet<String> {
+        machine::files(self.folder.path()).into_iter().collect()
     }
 
     #[track_caller]
@@ -163,6 +201,63 @@ fn a_kill_at_any_step_is_reclaimed_by_gc() {
         stage.clean(&format!("a kill after {steps} steps, and gc"));
     }
     assert!(kills > 10, "only {kills} kills");
+}
+
+/// The calls that change something: what lies between two of them is one state in which the program can die.
+const CHANGES: &[&str] = &[
+    "write",
+    "mkdirat",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+    "rmdir",
+    "clone3",
+    "sendto",
+    "unshare",
+    "setns",
+    "move_mount",
+    "umount2",
+    "fchown",
+];
+
+/// A kill before each of these calls, by `strace`, whose counter never misses what lies between two lines of the trace.
+#[test]
+fn a_kill_before_any_change_is_reclaimed_by_gc() {
+    let stage = Stage::new();
+    let script = r#"
+        let group = cgroup::limit(#{ pids: 32 });
+        let box = ns::new(#{ kinds: ["pid", "net", "mount"], userns: "auto" });
+        let link = net::veth(#{ peer: #{ ns: box } });
+        let root = fs::overlay(image::host(["busybox"]));
+        proc::exec(["busybox", "touch", "/made"], #{ cgroup: group, rootfs: root });
+        image::commit(root, "localhost/kill:1");
+        image::remove("localhost/kill:1");
+    "#;
+    let state = stage.files();
+    let mut kills = 0;
+    // An ordinary user's run begins with a second of its own.
+    let step = if support::user::stands_in() { 3 } else { 1 };
+    for call in CHANGES {
+        for n in (1..).step_by(step) {
+            let inject = format!("inject={call}:signal=SIGKILL:when={n}");
+            let how = format!("-o /dev/null -e trace={call} -e {inject}");
+            let (ended, stderr) = stage.run_under_strace(&how, &["-c", script]);
+            if ended == Ended::Exit(0) {
+                break;
+            }
+            assert_eq!(ended, Ended::Signal(Signal::SIGKILL as i32), "{inject}: {stderr}");
+            kills += 1;
+            let (ended, _, stderr) = stage.run(&["gc"], &[]);
+            assert_eq!(ended, Ended::Exit(0), "gc after {inject}: {stderr}");
+            if stage.files() != state {
+                stage.remove_image();
+            }
+            assert_eq!(stage.files(), state, "after {inject}, and gc");
+        }
+        stage.clean(&format!("kills before {call}, and gc"));
+    }
+    // Fewer would mean that the calls have other names now.
+    assert!(kills * step > 80, "only {kills} kills");
 }
 
 #[test]

@@ -2,16 +2,15 @@
 
 use cshell::error::{Error, ErrorKind};
 use cshell::runtime::image::{self, CommitSpec, Image};
-use cshell::runtime::rootless::in_user_ns;
 use cshell::runtime::session::Session;
 use cshell::runtime::state::StateDirs;
 use cshell::sys::inode;
-use rustix::fs::{CWD, FileType};
+use rustix::fs::CWD;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::rc::Rc;
 
 /// A temporary folder with state folders in it.
@@ -80,25 +79,6 @@ pub(crate) fn commit(session: &Session, upper: &Path, reference: &str) -> Rc<Ima
     image::commit(session, &spec(session, upper, reference)).unwrap().1
 }
 
-pub(crate) fn whiteout(path: &Path) {
-    inode::make_node(CWD, path, FileType::CharacterDevice, 0, (0, 0)).unwrap();
-}
-
-pub(crate) fn opaque(path: &Path) {
-    inode::set_xattr(CWD, path, mark("opaque").as_bytes(), b"y").unwrap();
-}
-
-/// The attribute that is this mark of overlayfs; root of a user namespace keeps it among those of files' owners.
-pub(crate) fn mark(name: &str) -> String {
-    format!("{}.overlay.{name}", if in_user_ns() { "user" } else { "trusted" })
-}
-
-/// Makes a device node: root of the machine can, and nobody else.
-pub(crate) fn device(path: &Path, kind: FileType, mode: u32, number: (u32, u32)) {
-    let made = inode::make_node(CWD, path, kind, mode, number);
-    assert_eq!(made.is_ok(), !in_user_ns(), "{}: {made:?}", path.display());
-}
-
 /// Every file below `root` as one line: all that an image keeps of it.
 pub(crate) fn tree(root: &Path) -> String {
     let mut text = String::new();
@@ -142,20 +122,15 @@ fn walk(root: &Path, at: &Path, links: &mut BTreeMap<u64, PathBuf>, text: &mut S
     }
 }
 
-/// Runs an outside tool; nothing, with a word about it, when this machine lacks it.
-pub(crate) fn tool(program: &str, args: &[&str]) -> Option<Output> {
-    match Command::new(program).args(args).output() {
+/// The output of an outside tool that must succeed; nothing, with a word about it, when this machine lacks it.
+pub(crate) fn tool_ok(program: &str, args: &[&str]) -> Option<String> {
+    let output = match Command::new(program).args(args).output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             println!("SKIP: {program} is not installed");
-            None
+            return None;
         }
-        other => Some(other.unwrap()),
-    }
-}
-
-/// The output of a tool that must succeed.
-pub(crate) fn tool_ok(program: &str, args: &[&str]) -> Option<String> {
-    let output = tool(program, args)?;
+        other => other.unwrap(),
+    };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{program} {args:?}: {}", text(&output.stderr));
     Some(text(&output.stdout))

@@ -265,17 +265,8 @@ static void trace(void)
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, 0, _IONBF, 0);
-	if (argc > 1 && !strcmp(argv[1], "keyring")) {
-		/* KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, made where there is none. */
-		printf("%ld\n", syscall(SYS_keyctl, 0, -3, 1));
-		return 0;
-	}
 	if (argc > 1 && !strcmp(argv[1], "trace"))
 		trace();
-	if (argc > 1 && !strcmp(argv[1], "tiocsti")) {
-		TRY("tiocsti", ioctl(0, TIOCSTI, "x"));
-		return 0;
-	}
 	namespaces();
 	mounts();
 	kernel();

@@ -120,7 +120,7 @@ fn processes(state: &Path) -> Vec<String> {
 }
 
 /// The files in the state folders. The empty folders of the store itself are part of it.
-fn files(dir: &Path) -> Vec<String> {
+pub(crate) fn files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -27,6 +27,7 @@ pub(crate) struct Cshell {
     stdin: Vec<u8>,
     stdout: Option<String>,
     stderr: Option<String>,
+    timeout: Duration,
     status: Ended,
     user: Option<user::User>,
     groups: user::Groups,
@@ -81,6 +82,7 @@ pub(crate) fn cshell<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Cs
         stdin: Vec::new(),
         stdout: None,
         stderr: None,
+        timeout: TIMEOUT,
         status: Ended::Exit(0),
         user: user::User::of_every_run(),
         groups: user::Groups::default(),
@@ -95,6 +97,12 @@ pub(crate) fn code(code: &str) -> Cshell {
 impl Cshell {
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// How long it may take, where that is not a minute.
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -192,9 +200,9 @@ impl Cshell {
         let pid = child.id();
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || send.send(child.wait_with_output()));
-        let Ok(output) = receive.recv_timeout(TIMEOUT) else {
+        let Ok(output) = receive.recv_timeout(self.timeout) else {
             kill(pid, nix::sys::signal::Signal::SIGKILL);
-            panic!("{:?} did not end in {TIMEOUT:?}", self.args);
+            panic!("{:?} did not end in {:?}", self.args, self.timeout);
         };
         let output = output.unwrap();
         Run {
