@@ -6,7 +6,7 @@ use crate::support::{self, Ended, cshell, kill};
 #[test]
 fn a_test_that_takes_too_long_ends_with_all_that_it_started() {
     let text = r#"
-        test::configure(#{ timeout: "300ms" });
+        test::configure(#{ timeout: "1s" });
         test::check("sleeps", || proc::exec("sleep 4321 & sleep 4321"));
         test::check("does nothing else", || loop { let n = 1; });
         test::check("does not listen", || proc::exec("trap '' TERM; setsid sleep 4321 & while :; do sleep 1; done"));
@@ -36,7 +36,7 @@ fn what_follows_a_test_is_called_though_that_took_too_long() {
             test::check("with what hangs", || loop { });
         });
         "#;
-    let run = tests(&["--timeout", "200ms"], text);
+    let run = tests(&["--timeout", "1s"], text);
     for (name, output) in [("sleeps", "after\ntorn down\n"), ("g > with what hangs", "begins\n")] {
         let found = result(&run, name);
         assert_eq!(found["result"], "TIMEOUT", "{found}");
@@ -64,7 +64,7 @@ fn what_is_called_around_all_tests_has_the_time_of_a_test() {
         test::after_all(|| proc::exec("sleep 1000"));
         test::check("other", || ());
         "#;
-    let run = tests(&["--timeout", "300ms"], text);
+    let run = tests(&["--timeout", "1s"], text);
     let expected = [
         ("a_test.rhai", "FAIL"),
         ("hangs > one", "TIMEOUT"),
@@ -75,7 +75,7 @@ fn what_is_called_around_all_tests_has_the_time_of_a_test() {
     ];
     assert_eq!(results(&run), (list(&expected), Ended::Exit(100)));
     let why = result(&run, "hangs > one");
-    assert_eq!(why["message"], "what is called before all tests was not done after 300 ms, and was stopped");
+    assert_eq!(why["message"], "what is called before all tests was not done after 1 s, and was stopped");
     assert!(why["text"].as_str().unwrap().contains("a_test.rhai:2:"), "{why}");
     let after = result(&run, "");
     assert_eq!(after["message"], "after all tests: proc::exec: stopped: its time is over at line 14");
@@ -215,7 +215,7 @@ fn a_stopped_runner_without_a_terminal_goes_on() {
 
 #[test]
 fn a_file_that_cannot_be_run_harms_no_other() {
-    let run = tests(&["--timeout", "300ms"], "test::check(\"good\", || ());")
+    let run = tests(&["--timeout", "2s"], "test::check(\"good\", || ());")
         .file("syntax_test.rhai", "fn test_x() { let = 4; }")
         .file("throws_test.rhai", "print(\"hello\"); throw \"no ground\";")
         .file("exits_test.rhai", "exit(0);")

@@ -13,9 +13,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use support::{Cshell, Ended, Run, cshell};
 
+/// No test is SLOW, which it may be by what else the machine does.
+const WHATEVER_IT_TAKES: &[&str] = &["--slow", "1h"];
+
 /// `cshell test` with these words, and one file.
 fn tests(words: &[&str], text: &str) -> Cshell {
-    cshell([&["test", "--format", "json"], words].concat()).file("a_test.rhai", text)
+    cshell([&["test", "--format", "json"], WHATEVER_IT_TAKES, words].concat()).file("a_test.rhai", text)
 }
 
 /// The events of a run in JSON.

@@ -1,6 +1,6 @@
 //! What is told of a run, and of wrong words.
 
-use super::tests;
+use super::{events, tests};
 use crate::support;
 use crate::support::{Ended, cshell};
 
@@ -73,6 +73,28 @@ fn the_report_for_people_shows_what_is_needed() {
     let shown = before.split_once('\n').unwrap().1;
     assert_eq!(format!("\n{shown}"), expected);
     assert!(summary.starts_with("1 passed, 1 failed in ") && summary.contains("(seed 7; "), "{summary}");
+}
+
+#[test]
+fn a_slow_test_has_passed_and_is_told() {
+    let text = r#"
+        test::check("by its own measure", #{ slow: "1ms" }, || sys::sleep("2ms"));
+        test::check("by none", || sys::sleep("2ms"));
+        test::check("fails", #{ slow: "1ms" }, || { sys::sleep("2ms"); throw "no"; });
+        "#;
+    let run = tests(&[], text).output();
+    let all = events(&run);
+    for (name, expected) in [("by its own measure", "SLOW"), ("by none", "PASS"), ("fails", "FAIL")] {
+        let found = all.iter().find(|event| event["name"] == name).unwrap();
+        assert_eq!(found["result"], expected, "{found}");
+    }
+    let summary = all.last().unwrap();
+    assert_eq!((summary["passed"].as_u64(), summary["slow"].as_u64()), (Some(2), Some(1)), "{summary}");
+    let slow = cshell(["test", "--slow", "1ms"]).file("a_test.rhai", "fn test_a() { sys::sleep(\"2ms\"); }");
+    let run = slow.output();
+    assert!(run.stdout.starts_with("SLOW    a_test.rhai > test_a"), "{}", run.stdout);
+    assert!(run.stdout.contains("1 passed, 1 slow"), "{}", run.stdout);
+    assert_eq!(run.ended, Ended::Exit(0));
 }
 
 #[test]
