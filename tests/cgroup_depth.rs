@@ -4,8 +4,14 @@
 
 mod support;
 
+use cshell::sys::Errno;
+use cshell::sys::child::Plan;
+use cshell::sys::clone::{self, Patience};
+use nix::sched::CloneFlags;
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use support::user::group_of;
 use support::{Ended, cshell};
 
@@ -130,4 +136,23 @@ fn a_program_that_a_signal_ends_leaves_no_group() {
     for path in own.values() {
         assert!(!path.join(&name).exists(), "{path:?} still has {name}");
     }
+}
+
+/// A child that is limited from its birth on is waited for until the deadline, or until the program is to stop.
+#[test]
+fn a_child_that_says_nothing_is_given_up() {
+    let group = Foreign::new(own()["unified"].join(format!("silent-test-{}", std::process::id())));
+    std::fs::write(group.0.join("cgroup.freeze"), "1").unwrap();
+    let folder = std::fs::File::open(&group.0).unwrap();
+    let (wake, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let start = |patience: Patience<'_>| {
+        let plan = Plan::new(Vec::new(), vec![c"true".into()], Vec::new());
+        let error = clone::start_limited(plan, CloneFlags::empty(), Some(folder.as_fd()), None, patience);
+        assert_eq!(std::fs::read_to_string(group.0.join("cgroup.procs")).unwrap(), "");
+        error.unwrap_err().errno()
+    };
+    let deadline = Some(Instant::now() + Duration::from_millis(50));
+    assert_eq!(start(Patience { deadline, wake: Some(wake.as_fd()) }), Errno::ETIMEDOUT);
+    rustix::io::write(&stop, b"x").unwrap();
+    assert_eq!(start(Patience { deadline: None, wake: Some(wake.as_fd()) }), Errno::EINTR);
 }

@@ -8,7 +8,7 @@ use crate::runtime::rootless;
 use crate::runtime::security::seccomp::record::Recorder;
 use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
-use crate::sys::clone::{Child, Failure, Place, Said};
+use crate::sys::clone::{Child, Failure, Patience, Place, Said};
 use crate::sys::{Errno, SysError, clone, holder, nsfd, process, record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
@@ -179,7 +179,10 @@ fn act(
     let shield = Shield::raise(op, maps.is_some())?;
     let away = time_ns.map(|ns| InTime::enter(op, ns)).transpose()?;
     let child = match pid_ns {
-        pid_ns if start.limited => clone::start_limited(plan, fresh, cgroup, pid_ns),
+        pid_ns if start.limited => {
+            let patience = Patience { deadline, wake: cancel::fd() };
+            clone::start_limited(plan, fresh, cgroup, pid_ns, patience)
+        }
         Some(pid_ns) if rootless::in_user_ns() => clone::start_within(plan, fresh, cgroup, pid_ns),
         pid_ns => born_in(pid_ns, || clone::start(plan, fresh, cgroup)),
     };
@@ -341,6 +344,9 @@ fn hand_shake(
     listen(op, child, deadline)
 }
 
+const NOT_BEGUN: &str = "the process has not begun to run its command in time";
+const WHAT_STOPS_IT: &str = "something stops it, or a file system that it needs does not answer";
+
 /// Waits for the child's next word, until the deadline, or for a signal that stops the program.
 fn listen(op: &'static str, child: &mut Child, deadline: Option<Instant>) -> Result<Said> {
     loop {
@@ -353,12 +359,7 @@ fn listen(op: &'static str, child: &mut Child, deadline: Option<Instant>) -> Res
             left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
         match poll(&mut fds, timeout) {
             Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
-                return Err(Error::new(
-                    ErrorKind::Timeout,
-                    op,
-                    "the process has not begun to run its command in time",
-                )
-                .hint("something stops it, or a file system that it needs does not answer"));
+                return Err(Error::new(ErrorKind::Timeout, op, NOT_BEGUN).hint(WHAT_STOPS_IT));
             }
             Ok(_) if fds[0].any() != Some(false) => break,
             _ => cancel::check(op)?,
@@ -398,6 +399,12 @@ fn explain_clone(op: &'static str, error: SysError, fresh: CloneFlags, grouped: 
         && rootless::forbidden().is_some()
     {
         return rootless::no_user_ns(op, error);
+    }
+    if let (Errno::EINTR, Err(stopped)) = (errno, cancel::check(op)) {
+        return stopped;
+    }
+    if errno == Errno::ETIMEDOUT {
+        return Error::new(ErrorKind::Timeout, op, NOT_BEGUN).hint(WHAT_STOPS_IT);
     }
     let error = Error::sys(op, "cannot start a process", error);
     match errno {

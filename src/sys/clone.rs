@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "clone3 with a stack of its own, and the child's entry")]
 
 mod broker;
+mod text;
 
 use broker::Beside;
 
@@ -15,6 +16,7 @@ use super::child::{self, Plan};
 use super::{Errno, Outcome, Result, call, stage};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Instant;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("src/sys/clone.rs and src/sys/child.rs know the system-call instruction of x86_64 only");
@@ -78,12 +80,32 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// Has all of it in memory, on our account: see [`text`].
+    fn present(&self) {
+        for page in 1..=STACK / PAGE {
+            let page = self.base.wrapping_byte_add(page * PAGE).cast::<u8>();
+            // SAFETY: within the mapping, above the guard page; nothing stands on it yet.
+            unsafe { page.write_volatile(0) };
+        }
+    }
+}
+
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the mapping was made in `new` with this length; no child stands on it any more, because `Child`
         // gives it up only after the child's exec or end.
         unsafe { libc::munmap(self.base, STACK + PAGE) };
     }
+}
+
+/// For how long a child is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience<'a> {
+    /// Until then.
+    pub deadline: Option<Instant>,
+    /// Until this can be read.
+    pub wake: Option<BorrowedFd<'a>>,
 }
 
 /// Starts a child that runs `plan` in new namespaces of the given kinds, and in the version 2 control group `cgroup`
@@ -116,18 +138,22 @@ pub fn start_within(
 /// exec for which there is too little fails. `pid_ns` is the process whose pid namespace it is born in.
 ///
 /// # Errors
-/// As [`start_within`].
+/// As [`start_within`]; `EINTR` and `ETIMEDOUT` where nothing was heard of its birth before the end of `patience`.
 pub fn start_limited(
     mut plan: Plan,
     kinds: CloneFlags,
     cgroup: Option<BorrowedFd<'_>>,
     pid_ns: Option<BorrowedFd<'_>>,
+    patience: Patience<'_>,
 ) -> Result<Child> {
     plan.tell_birth();
     let Pipes { report, report_child, go, go_child } = Pipes::new()?;
     plan.seal(report_child.as_raw_fd(), go_child.as_raw_fd(), go.as_raw_fd());
     let shared = new_shared(plan)?;
-    let (broker, pid, pidfd) = Beside::clone3(&shared, kinds, cgroup, pid_ns, (&report, &report_child))?;
+    shared.1.present();
+    text::present();
+    let ends = broker::Ends { report: &report, report_child: &report_child, patience };
+    let (broker, pid, pidfd) = Beside::clone3(&shared, kinds, cgroup, pid_ns, &ends)?;
     Ok(Child { pid, pidfd, report, go, shared: Some(shared), broker: Some(broker) })
 }
 
@@ -410,6 +436,25 @@ mod tests {
         program.push(insn(0x06, 0, u64::from(seccomp::RET_ALLOW)));
         program.push(insn(0x06, 0, u64::from(seccomp::RET_ERRNO | 1)));
         program
+    }
+
+    /// Which of its pages are in memory.
+    fn resident(stack: &Stack) -> Vec<bool> {
+        let mut pages = [0u8; STACK / PAGE + 1];
+        // SAFETY: there is a byte for each page of the mapping.
+        let asked = unsafe { libc::mincore(stack.base, STACK + PAGE, pages.as_mut_ptr()) };
+        assert_eq!(asked, 0);
+        pages.iter().map(|page| page & 1 == 1).collect()
+    }
+
+    #[test]
+    fn a_stack_is_in_memory_when_it_is_asked_for() {
+        let stack = Stack::new().unwrap();
+        assert!(!resident(&stack).contains(&true));
+        stack.present();
+        let (guard, pages) =
+            resident(&stack).split_first().map(|(guard, rest)| (*guard, rest.to_vec())).unwrap();
+        assert!(!guard && !pages.contains(&false));
     }
 
     fn heard(denied: &[libc::c_long]) -> Said {

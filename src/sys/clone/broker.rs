@@ -10,13 +10,14 @@
 //!   (`in_vfork`), so the broker does, beside us.
 #![expect(unsafe_code, reason = "a child that shares memory")]
 
-use super::{CloneArgs, Entry, Stack, child_args, clone3_onto, show_flags};
+use super::{CloneArgs, Entry, Patience, Stack, child_args, clone3_onto, show_flags};
 use crate::sys::child::{self, Plan};
 use crate::sys::{Errno, Result, call, stage};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::time::Instant;
 
 /// What the broker is told, and what it and the kernel say.
 struct Order {
@@ -148,6 +149,13 @@ extern "C" fn broker(order: *const libc::c_void) -> ! {
     child::end()
 }
 
+/// The ends of the pipe on which a child reports, and for how long it is waited for.
+pub(super) struct Ends<'a> {
+    pub(super) report: &'a OwnedFd,
+    pub(super) report_child: &'a OwnedFd,
+    pub(super) patience: Patience<'a>,
+}
+
 /// A broker that stands still for its child, while we do not.
 #[derive(Debug)]
 pub(super) struct Beside {
@@ -169,9 +177,9 @@ impl Beside {
         kinds: CloneFlags,
         cgroup: Option<BorrowedFd<'_>>,
         pid_ns: Option<BorrowedFd<'_>>,
-        report: (&OwnedFd, &OwnedFd),
+        ends: &Ends<'_>,
     ) -> Result<(Self, i32, OwnedFd)> {
-        let mut order = Order::new(shared, kinds, cgroup, pid_ns, report.1.as_raw_fd());
+        let mut order = Order::new(shared, kinds, cgroup, pid_ns, ends.report_child.as_raw_fd());
         order.args.flags |= u64::from(libc::CLONE_VFORK.unsigned_abs());
         let stack = call("mmap", || "NULL, …, MAP_STACK".into(), Stack::new)?;
         let mut number: i32 = -1;
@@ -180,10 +188,10 @@ impl Beside {
         // SAFETY: clone3 stored a new descriptor that nothing else owns.
         let pidfd = unsafe { OwnedFd::from_raw_fd(number) };
         let beside = Self { pid, order, _stack: stack };
-        let born = match call("poll", || "report, broker".into(), || beside.wait(report.0, &pidfd)) {
+        let born = match call("poll", || "report, broker".into(), || beside.wait(ends, &pidfd)) {
             Ok(born) => born,
             Err(error) => {
-                beside.give_up();
+                beside.give_up(&pidfd);
                 return Err(error);
             }
         };
@@ -194,9 +202,14 @@ impl Beside {
         Ok((beside, child, child_fd))
     }
 
-    /// Ends and collects a child that was made and could not say so.
-    fn give_up(&self) {
-        if self.order.made.load(Ordering::SeqCst) >= 0 {
+    /// Ends and collects a child that was made and did not say so. The broker is spared: without it, the kernel might end us
+    /// with the child.
+    fn give_up(&self, broker: &OwnedFd) {
+        let is_made = || self.order.pid.load(Ordering::SeqCst) >= 0;
+        let moment = PollTimeout::from(1_u8);
+        // What is being made cannot be ended yet; that is a matter of a moment.
+        while !is_made() && poll(&mut [PollFd::new(broker.as_fd(), PollFlags::POLLIN)], moment) != Ok(1) {}
+        if is_made() {
             let (pid, pidfd) = self.order.child();
             // It may have ended.
             let _ = crate::sys::process::signal(&pidfd, libc::SIGKILL);
@@ -205,22 +218,37 @@ impl Beside {
     }
 
     /// Waits for word of the birth. Whether it is a good one.
-    fn wait(&self, report: &OwnedFd, broker: &OwnedFd) -> std::result::Result<bool, Errno> {
+    fn wait(&self, ends: &Ends<'_>, broker: &OwnedFd) -> std::result::Result<bool, Errno> {
+        let Patience { deadline, wake } = ends.patience;
         loop {
-            let mut fds = [report.as_fd(), broker.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut fds, PollTimeout::NONE) {
+            let fds = [Some(ends.report.as_fd()), Some(broker.as_fd()), wake];
+            let mut fds: Vec<PollFd<'_>> =
+                fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            // One more, so that waking means that the time is over.
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_millis() + 1);
+            let left = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
+            match poll(&mut fds, left) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
-            if fds[0].any() != Some(true) {
+            let told = |index: usize| fds.get(index).is_some_and(|fd| fd.any() == Some(true));
+            if told(0) {
+                let mut message = [0; 8];
+                let len = rustix::io::read(ends.report, &mut message);
+                let len = len.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+                return Ok(len == message.len() && message[..4] == stage::BORN.to_ne_bytes());
+            }
+            if told(1) {
                 // The child had no memory to say anything, or the broker was ended from outside.
                 let made = self.order.made.load(Ordering::SeqCst) >= 0;
                 return Err(if made { Errno::ENOMEM } else { Errno::ESRCH });
             }
-            let mut message = [0; 8];
-            let len = rustix::io::read(report, &mut message);
-            let len = len.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-            return Ok(len == message.len() && message[..4] == stage::BORN.to_ne_bytes());
+            if told(2) {
+                return Err(Errno::EINTR);
+            }
+            if deadline.is_some_and(|end| Instant::now() >= end) {
+                return Err(Errno::ETIMEDOUT);
+            }
         }
     }
 }
