@@ -326,7 +326,8 @@ fn conclude(shell: &Shell, outcome: Result<(), Failure>) -> Report {
 
 fn failed_or_not_expressed(shell: &Shell, failure: Failure) -> Report {
     // What the adapter does not express says nothing about the runtime.
-    if shell.session().foreign().is_some() && failure.kind == Some(ErrorKind::Unsupported) {
+    let refused = shell.session().foreign().is_some_and(|foreign| foreign.refused() > 0);
+    if refused && failure.kind == Some(ErrorKind::Unsupported) {
         return Report { outcome: Outcome::Skip, message: failure.report.message, ..Report::default() };
     }
     failed(shell, failure)

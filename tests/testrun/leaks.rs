@@ -1,8 +1,8 @@
 //! What tests leave behind, and what others make meanwhile.
 
 use super::{events, list, results, tests, until};
-use crate::support;
 use crate::support::Ended;
+use crate::support::user::root_or_refused;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -63,8 +63,8 @@ fn told_and_removed(text: &str, expected: &[(&str, &str)], clean: &[&str]) {
 
 #[test]
 fn what_a_test_leaves_in_the_network_is_told_from_what_others_make() {
-    if support::user::stands_in() {
-        // An ordinary user makes none of these.
+    let link = "proc::exec(\"ip link add cslk9 type bridge\")";
+    if !root_or_refused("host_network", link, "exit_status", "not permitted") {
         return;
     }
     let text = r#"
@@ -115,10 +115,6 @@ fn what_a_test_leaves_in_the_network_is_told_from_what_others_make() {
 
 #[test]
 fn what_a_test_leaves_in_shared_places_is_told_from_what_others_make() {
-    if support::user::stands_in() {
-        // An ordinary user makes none of these.
-        return;
-    }
     let text = r#"
         test::check("a group", || {
             let paths = cgroup::current().paths.filter(|path| path.contains("/pids"));
@@ -136,7 +132,6 @@ fn what_a_test_leaves_in_shared_places_is_told_from_what_others_make() {
         test::check("a file by code", || proc::exec(["perl", "-e", "mkdir '/tmp/cshell-left-code'"]));
         test::check("a file that is gone", || proc::exec("file=$(mktemp -p /tmp cshell-gone-XXXXXX); sleep 0.3; rm $file"));
         test::check("another of its kind", || proc::exec("file=$(mktemp -p /tmp cshell-gone-XXXXXX); sleep 0.4; rm $file"));
-        test::check("a loop device", || proc::exec("truncate -s 1M $TMPDIR/img; losetup -f $TMPDIR/img"));
         test::check("a folder that is entered", || proc::exec("touch cshell-left-cwd", #{ cwd: "/tmp" }));
         test::check("a copy", || {
             let from = fs::temp_dir().path("cshell-left-copy");
@@ -164,7 +159,6 @@ fn what_a_test_leaves_in_shared_places_is_told_from_what_others_make() {
         ("a file that is named by the shell", "file"),
         ("a file by another way", "file"),
         ("a file by code", "file"),
-        ("a loop device", "loop"),
         ("a folder that is entered", "file"),
         ("a copy", "file"),
         ("a folder below it", "file"),
@@ -177,6 +171,17 @@ fn what_a_test_leaves_in_shared_places_is_told_from_what_others_make() {
     let files = std::fs::read_dir("/tmp").unwrap().flatten();
     assert!(files.into_iter().all(|file| !file.file_name().to_string_lossy().starts_with("cshell-left-")));
     assert!(!std::fs::read_to_string("/proc/keys").unwrap().contains("cslkkey"));
+}
+
+#[test]
+fn a_loop_device_is_let_go() {
+    let attach =
+        "let file = fs::temp_dir().path(`img`); proc::exec(`truncate -s 1M ${file}; losetup -f ${file}`)";
+    if !root_or_refused("block_devices", attach, "exit_status", "Permission denied") {
+        return;
+    }
+    let text = "test::check(\"a\", || proc::exec(\"truncate -s 1M $TMPDIR/img; losetup -f $TMPDIR/img\"));";
+    told_and_removed(text, &[("a", "loop")], &[]);
     assert!(!std::fs::read_dir("/sys/block").unwrap().flatten().any(|device| {
         let file = std::fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
         file.contains("cshell-test-")
@@ -187,9 +192,6 @@ fn what_a_test_leaves_in_shared_places_is_told_from_what_others_make() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "an outside tool mounts what arrives")]
 fn what_others_mount_is_not_the_tests() {
-    if support::user::stands_in() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let text = r#"
         test::check("clean", || {
@@ -228,7 +230,7 @@ fn what_others_mount_is_not_the_tests() {
     assert!(!told.contains("/foreign"), "{told}");
 }
 
-/// What ip(8) shows of the machine.
+/// What ip(8) shows or makes, as root of the machine.
 #[expect(clippy::disallowed_methods, reason = "an outside tool that looks at what is there")]
 fn ip(args: &[&str]) -> String {
     let output = std::process::Command::new("ip").args(args).output().unwrap();
@@ -281,9 +283,6 @@ fn what_a_file_leaves_is_named_and_removed() {
 /// What others make on the machine while a test runs is theirs, though the test speaks of something like it, or only looks.
 #[test]
 fn what_others_make_meanwhile_stays() {
-    if support::user::stands_in() {
-        return;
-    }
     let folder = std::path::Path::new("/tmp/cshell-foreign-data");
     let text = r#"
         test::check("a longer name", || {
@@ -303,13 +302,13 @@ fn what_others_make_meanwhile_stays() {
     let maker = std::thread::spawn(move || {
         until(|| std::path::Path::new("/tmp/cshell-foreign-data.log").exists());
         std::fs::create_dir(folder).unwrap();
-        support::code("proc::exec(\"ip link add csforn0 type bridge\")").output();
+        ip(&["link", "add", "csforn0", "type", "bridge"]);
     });
     let run = tests(&["-j", "2"], text).output();
     maker.join().unwrap();
     let link = std::path::Path::new("/sys/class/net/csforn0");
     let there = (folder.exists(), link.exists());
-    support::code("proc::exec(\"ip link del csforn0\")").output();
+    ip(&["link", "del", "csforn0"]);
     std::fs::remove_dir(folder).unwrap();
     assert_eq!(there, (true, true), "{}", run.stdout);
     assert_eq!(run.ended, Ended::Exit(0), "{}", run.stdout);

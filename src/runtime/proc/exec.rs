@@ -41,7 +41,7 @@ pub fn exec_for(session: &Session, op: &'static str, spec: &ProcSpec) -> Result<
             .hint("use stdin for what it is to read, or proc::spawn and .write"));
     }
     if let Some(foreign) = session.foreign().filter(|_| Foreign::makes(spec)) {
-        return foreign.exec(session, op, spec);
+        return foreign.exec(session, op, spec).inspect_err(|error| foreign.note(error));
     }
     let mut own = Vec::new();
     let outcome = complete(session, op, spec, &mut own).and_then(|spec| {
@@ -78,7 +78,7 @@ pub fn spawn(session: &Session, spec: &ProcSpec) -> Result<(HandleId, Rc<Process
         return Err(error.hint("use proc::exec, and .seccomp_profile of its result"));
     }
     if let Some(foreign) = session.foreign().filter(|_| Foreign::makes(spec)) {
-        return foreign.spawn(session, OP, spec);
+        return foreign.spawn(session, OP, spec).inspect_err(|error| foreign.note(error));
     }
     let started = complete(session, OP, spec, &mut own)
         .and_then(|spec| launch(session, OP, &spec, session.is_interactive(), &mut own));

@@ -10,9 +10,13 @@ use crate::script::error::{ScriptError, shape_caught};
 use rhai::{Dynamic, EvalAltResult, FnPtr, Map};
 use std::time::{Duration, Instant};
 
-/// What a function of the script threw, as `catch` gives it; or what it returned. What ends the script passes.
+/// What a function of the script threw, as `catch` gives it; or what it returned. What ends the script passes, and so does that
+/// another runtime was not asked: nothing is known of it then.
 pub(super) fn attempt(call: &Call<'_>, f: &FnPtr) -> Outcome<std::result::Result<Dynamic, Dynamic>> {
+    let refused = || call.session().foreign().map_or(0, |foreign| foreign.refused());
+    let before = refused();
     match call.invoke(f, []) {
+        Err(raised) if refused() > before => Err(raised),
         Ok(value) => Ok(Ok(value)),
         Err(Raised::Error(error)) => Err(error.into()),
         Err(Raised::Script(error)) => match error.unwrap_inner() {

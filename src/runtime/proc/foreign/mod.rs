@@ -26,6 +26,7 @@ use crate::runtime::programs;
 use crate::runtime::security::Level;
 use crate::runtime::session::{HandleId, Session, StepId};
 use serde_json::Value;
+use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -35,6 +36,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
     name: &'static str,
+    /// How many starts it has refused, or its adapter.
+    refused: Cell<usize>,
 }
 
 /// What is run on the host.
@@ -114,7 +117,7 @@ impl Foreign {
             return Err(Error::new(ErrorKind::InvalidArgument, OP, what));
         };
         match programs::find(name) {
-            Some(_) => Ok(Self { name }),
+            Some(_) => Ok(Self { name, refused: Cell::new(0) }),
             None => Err(Error::new(ErrorKind::NotFound, OP, "the runtime is not installed").subject(name)),
         }
     }
@@ -123,6 +126,17 @@ impl Foreign {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// How many starts were refused so far, which says nothing about what holds in its containers.
+    #[must_use]
+    pub const fn refused(&self) -> usize {
+        self.refused.get()
+    }
+
+    /// Takes note of why a start failed.
+    pub(super) fn note(&self, error: &Error) {
+        self.refused.update(|n| n + usize::from(error.kind() == ErrorKind::Unsupported));
     }
 
     /// Whether a start is one that it makes: with the default policy.
