@@ -132,7 +132,8 @@ pub(super) fn forgive(left: &mut Vec<Left>, may: &[String]) {
     left.retain(|left| !may.iter().any(|kind| *kind == left.kind || kind == "all"));
 }
 
-/// Prepares the process that a test is run in: a session of processes of its own, so that what it sends to its group is for itself, its output in a pipe, nothing to read.
+/// Prepares the process that a test is run in: a session of processes of its own, so that what it sends to its group is for
+/// itself, its output in a pipe, nothing to read.
 fn process_of_test(output: &OwnedFd) -> crate::error::Result<()> {
     const WHAT: &str = "cannot prepare the process of the test";
     fork::set_death_signal(SIGTERM).and_then(|()| fork::new_session()).context("test", WHAT)?;

@@ -1,7 +1,8 @@
 //! The pages of the tutorial: texts in `stdlib/tutorial`, taken apart.
 //!
 //! A page has a title (`# …`), paragraphs, lines of code indented by four, and sections: `Try` (entries, each a line; one
-//! goes on in lines that are indented or begin with a closing bracket), `Task` (a paragraph), `Check` (code that gives `true`, or says what is missing), `Hints` (a list), `Solution` (entries),
+//! goes on in lines that are indented or begin with a closing bracket), `Task` (a paragraph), `Check` (code that gives `true`,
+//! or says what is missing), `Hints` (a list), `Solution` (entries),
 //! and where they are needed `Needs` (programs of the machine) and `Before` (the page whose entries come first, and a variable that
 //! they leave).
 

@@ -13,7 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// Gives this process, which has one thread, a mount and an IPC namespace, and a folder for temporary files (`TMPDIR`), as far as the kernel lets it; orphans among its descendants come to it. What is its own then is said in `ground`.
+/// Gives this process, which has one thread, a mount and an IPC namespace, and a folder for temporary files (`TMPDIR`), as far as
+/// the kernel lets it; orphans among its descendants come to it. What is its own then is said in `ground`.
 pub fn apart(ground: &mut Ground, folder: Option<&Path>) {
     // Without it orphans go to whom they went before.
     let _ = process::set_subreaper(true);
