@@ -112,14 +112,18 @@ fn try_lock(home: &Path) -> Result<Option<Lock>> {
 /// ends, and is waited for.
 fn lock_of_dead(home: &Path) -> Result<Option<Lock>> {
     let deadline = Instant::now() + PATIENCE;
+    let mut unseen = false;
     loop {
         if let Some(lock) = try_lock(home)? {
             return Ok(Some(lock));
         }
-        let is_over = lock::holder(&home.join(LOCK)).is_some_and(|pid| !process::is_running(pid));
-        if !is_over || Instant::now() >= deadline {
+        let holder = lock::holder(&home.join(LOCK));
+        let may_live = holder.map_or(unseen, process::is_running);
+        if may_live || Instant::now() >= deadline {
             return Ok(None);
         }
+        // It may have let go since it was tried: once more, then.
+        unseen = holder.is_none();
         cancel::sleep(OP, Instant::now() + Duration::from_millis(1))?;
     }
 }
