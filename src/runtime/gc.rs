@@ -8,6 +8,7 @@ use crate::runtime::cancel;
 use crate::runtime::ledger::{Entry, Ledger};
 use crate::runtime::state::{StateDirs, verify};
 use crate::runtime::undo;
+use crate::runtime::units::is_hex;
 use crate::sys::lock::{self, Lock};
 use crate::sys::process;
 use std::fs::File;
@@ -173,8 +174,7 @@ pub fn token_in(name: &str) -> Option<&str> {
     name.match_indices("cshell-").find_map(|(at, mark)| {
         let rest = &name[at + mark.len()..];
         let (token, behind) = rest.split_at_checked(DIGITS)?;
-        let is_token = token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        (is_token && !behind.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some(token)
+        (is_hex(token) && !behind.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some(token)
     })
 }
 

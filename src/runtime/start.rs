@@ -10,7 +10,7 @@ use crate::runtime::session::{Done, Intent, Progress, Session, StepId};
 use crate::sys::child::{Op, Plan};
 use crate::sys::clone::{Child, Failure, Patience, Place, Said};
 use crate::sys::{Errno, SysError, clone, holder, nsfd, process, record};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::CloneFlags;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -352,12 +352,7 @@ fn listen(op: &'static str, child: &mut Child, deadline: Option<Instant>) -> Res
     loop {
         let mut fds = vec![PollFd::new(child.report_fd(), PollFlags::POLLIN)];
         fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        // One more, so that waking means that the time is over.
-        let left =
-            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_millis() + 1);
-        let timeout =
-            left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
-        match poll(&mut fds, timeout) {
+        match poll(&mut fds, process::poll_timeout(deadline)) {
             Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
                 return Err(Error::new(ErrorKind::Timeout, op, NOT_BEGUN).hint(WHAT_STOPS_IT));
             }

@@ -4,6 +4,12 @@
 
 use std::time::Duration;
 
+/// Whether a text has lower-case hexadecimal digits alone.
+#[must_use]
+pub fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Parses a size: `64MiB`, `64M`, `1.5GiB`, `4096`, `0`.
 ///
 /// # Errors

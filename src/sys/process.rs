@@ -1,11 +1,22 @@
 //! Processes by pidfd: signal, wait, identify.
 
 use crate::sys::{Errno, Outcome, Result, SysError, call, flag_names};
+use nix::poll::PollTimeout;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
+
+/// How long poll(2) is to wait so that the time is over when nothing has come: it counts whole milliseconds.
+#[must_use]
+pub fn poll_timeout(until: Option<Instant>) -> PollTimeout {
+    until.map_or(PollTimeout::NONE, |until| {
+        let left = until.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    })
+}
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -190,9 +190,8 @@ impl Watch {
                 fds.extend(cancel::fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
                 fds.extend(parent.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             }
-            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             // What came, or nothing: everything is looked at.
-            let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            let _ = poll(&mut fds, process::poll_timeout(Some(deadline)));
             if speaks && readable(&ward.output) {
                 speaks = self.output.fill(&ward.output);
             }

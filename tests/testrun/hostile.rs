@@ -1,6 +1,7 @@
 //! Tests, files and runs that end badly.
 
-use super::{events, list, result, results, tests, until};
+use super::outside::eventually;
+use super::{events, list, result, results, tests};
 use crate::support::{Ended, cshell, kill};
 
 #[test]
@@ -281,14 +282,14 @@ fn a_stopped_run_takes_everything_back() {
         let first = "{\"event\":\"plan\",\"seed\":3,\"tests\":1}";
         let run = run.arg("--seed").arg("3");
         let ended = run.after_line_leaving(first, |pid, _| {
-            until(|| sleepers() == 1);
+            eventually("the test is at work", || sleepers() == 1);
             kill(pid, signal);
-            until(|| sleepers() == 0);
+            eventually("what it started ends", || sleepers() == 0);
         });
         assert_eq!(ended.ended, Ended::Signal(signal as i32));
         let folder = run.folder().to_str().unwrap().to_owned();
         // What the runner had started goes by itself; its own session is taken back by the next program.
-        until(|| of_run(&folder) == 0);
+        eventually("what the runner started ends", || of_run(&folder) == 0);
         run.reclaim();
     }
 }

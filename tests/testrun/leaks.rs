@@ -1,6 +1,7 @@
 //! What tests leave behind, and what others make meanwhile.
 
-use super::{events, list, results, tests, until};
+use super::outside::{eventually, tool};
+use super::{events, list, results, tests};
 use crate::support::Ended;
 use crate::support::user::root_or_refused;
 use serde_json::Value;
@@ -107,10 +108,11 @@ fn what_a_test_leaves_in_the_network_is_told_from_what_others_make() {
     assert!(!std::path::Path::new("/run/netns/cslkns").exists());
     assert!(!std::path::Path::new("/run/netns/cslkns2").exists());
     assert!(!std::fs::read_to_string("/proc/net/fib_trie").unwrap().contains("10.213.7."));
-    let routes = ip(&["route", "show", "table", "all"]) + &ip(&["-6", "route", "show", "table", "all"]);
+    let routes = tool("ip", &["route", "show", "table", "all"])
+        + &tool("ip", &["-6", "route", "show", "table", "all"]);
     assert!(!routes.contains("10.213."), "{routes}");
     assert!(!routes.contains("default dev lo"), "{routes}");
-    assert!(!ip(&["rule"]).contains("10.213."));
+    assert!(!tool("ip", &["rule"]).contains("10.213."));
 }
 
 #[test]
@@ -230,13 +232,6 @@ fn what_others_mount_is_not_the_tests() {
     assert!(!told.contains("/foreign"), "{told}");
 }
 
-/// What ip(8) shows or makes, as root of the machine.
-#[expect(clippy::disallowed_methods, reason = "an outside tool that looks at what is there")]
-fn ip(args: &[&str]) -> String {
-    let output = std::process::Command::new("ip").args(args).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// What a file does outside of its tests is looked at as well, once everything that its session made is taken back.
 #[test]
 fn what_a_file_leaves_is_named_and_removed() {
@@ -300,15 +295,15 @@ fn what_others_make_meanwhile_stays() {
         });
         "#;
     let maker = std::thread::spawn(move || {
-        until(|| std::path::Path::new("/tmp/cshell-foreign-data.log").exists());
+        eventually("the test is at work", || std::path::Path::new("/tmp/cshell-foreign-data.log").exists());
         std::fs::create_dir(folder).unwrap();
-        ip(&["link", "add", "csforn0", "type", "bridge"]);
+        tool("ip", &["link", "add", "csforn0", "type", "bridge"]);
     });
     let run = tests(&["-j", "2"], text).output();
     maker.join().unwrap();
     let link = std::path::Path::new("/sys/class/net/csforn0");
     let there = (folder.exists(), link.exists());
-    ip(&["link", "del", "csforn0"]);
+    tool("ip", &["link", "del", "csforn0"]);
     std::fs::remove_dir(folder).unwrap();
     assert_eq!(there, (true, true), "{}", run.stdout);
     assert_eq!(run.ended, Ended::Exit(0), "{}", run.stdout);
@@ -330,7 +325,9 @@ fn a_killed_keeper_leaves_no_folder() {
         Ended::Exit(0)
     );
     // Others of this file have theirs while they run.
-    until(|| folders().iter().all(|folder| before.contains(folder) || !folder.join("left").exists()));
+    eventually("the folder goes", || {
+        folders().iter().all(|folder| before.contains(folder) || !folder.join("left").exists())
+    });
 }
 
 fn folders() -> Vec<std::path::PathBuf> {

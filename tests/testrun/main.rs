@@ -4,6 +4,10 @@
 mod declared;
 mod hostile;
 mod leaks;
+#[path = "../support/outside.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[allow(clippy::allow_attributes, reason = "what is unused differs between the test files")]
+mod outside;
 mod reports;
 mod runtimes;
 #[path = "../support/mod.rs"]
@@ -354,13 +358,4 @@ fn golden_files_are_written_when_asked_for() {
     assert!(missing["text"].as_str().unwrap().contains("`cshell test --update` writes it"), "{missing}");
     let differs = tests(&[], text).file("golden/g.txt", "a\nc\n");
     assert!(result(&differs, "g")["text"].as_str().unwrap().contains("- c\n  + b"));
-}
-
-#[track_caller]
-fn until(holds: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "it does not come to hold");
-        std::thread::yield_now();
-    }
 }

@@ -1,5 +1,6 @@
 //! SHA-256 digests of streams: hashing while reading or writing, and the chain id of a stack of layers.
 
+use crate::runtime::units::is_hex;
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Result, Write};
 
@@ -22,8 +23,7 @@ fn show(bytes: &[u8]) -> String {
 /// The hexadecimal digits of a valid SHA-256 digest.
 pub(super) fn hex(digest: &str) -> Option<&str> {
     let hex = digest.strip_prefix("sha256:")?;
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (hex.len() == 64 && hex.bytes().all(is_hex)).then_some(hex)
+    (hex.len() == 64 && is_hex(hex)).then_some(hex)
 }
 
 /// The chain id of a stack of layers, bottom first: what identifies the unpacked stack (image-spec, config.md).

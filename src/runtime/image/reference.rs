@@ -4,6 +4,7 @@
 //! without its defaults: no registry is put in front of a name. The tag is `latest` when none is given.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::units::is_hex;
 use std::fmt;
 
 /// The longest name, without tag and digest.
@@ -81,8 +82,7 @@ impl Wanted {
             None => text.strip_prefix("sha256:"),
         };
         let Some(hex) = digest else { return Reference::parse(text, op).map(Self::Tag) };
-        let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_hex || !(PREFIX_MIN..=64).contains(&hex.len()) {
+        if !is_hex(hex) || !(PREFIX_MIN..=64).contains(&hex.len()) {
             let what = format!("a digest is `sha256:` with {PREFIX_MIN} to 64 lower-case hexadecimal digits");
             return Err(invalid(text, op, what));
         }

@@ -1,6 +1,7 @@
 //! Names, addresses and sizes of links as users write them. Nothing here touches the kernel.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::units::is_hex;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -143,7 +144,7 @@ pub(super) fn free_name(random: [u8; 5]) -> String {
 #[must_use]
 pub fn is_chosen_name(name: &str) -> bool {
     let digits = name.strip_prefix("cs").unwrap_or_default();
-    digits.len() == 10 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    digits.len() == 10 && is_hex(digits)
 }
 
 /// Parses an address with its prefix.

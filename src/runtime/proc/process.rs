@@ -312,12 +312,7 @@ impl Process {
         if self.course.ending.get().is_none() {
             return attend::poll(session, self.op, &fds, next).map(|ready| ready[0]);
         }
-        let timeout = next.map_or(PollTimeout::NONE, |next| {
-            let left = next.saturating_duration_since(Instant::now()).as_millis();
-            // One more, so that waking means that the time is over.
-            PollTimeout::try_from(left.saturating_add(1)).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut fds, timeout) {
+        match poll(&mut fds, sysproc::poll_timeout(next)) {
             Ok(_) => Ok(fds[0].any() == Some(true)),
             Err(Errno::EINTR) => Ok(false),
             Err(errno) => {

@@ -12,7 +12,7 @@
 
 use super::{CloneArgs, Entry, Patience, Stack, child_args, clone3_onto, show_flags};
 use crate::sys::child::{self, Plan};
-use crate::sys::{Errno, Result, call, stage};
+use crate::sys::{Errno, Result, call, process, stage};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -212,7 +212,7 @@ impl Beside {
         if is_made() {
             let (pid, pidfd) = self.order.child();
             // It may have ended.
-            let _ = crate::sys::process::signal(&pidfd, libc::SIGKILL);
+            let _ = process::signal(&pidfd, libc::SIGKILL);
             collect(pid);
         }
     }
@@ -224,10 +224,7 @@ impl Beside {
             let fds = [Some(ends.report.as_fd()), Some(broker.as_fd()), wake];
             let mut fds: Vec<PollFd<'_>> =
                 fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            // One more, so that waking means that the time is over.
-            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_millis() + 1);
-            let left = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
-            match poll(&mut fds, left) {
+            match poll(&mut fds, process::poll_timeout(deadline)) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };

@@ -10,7 +10,7 @@ use crate::sys::process::{self, Exit};
 use crate::testrun::keeper::{self, Charge};
 use crate::testrun::message::{Lines, STANDSTILL, Told, Verdict, collect_child, go_on, readable, send};
 use nix::libc::{SIGKILL, SIGTERM};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -96,11 +96,6 @@ impl Running {
         let looks = !self.is_empty() || self.runner.is_some();
         let look = looks.then(|| self.looked + standstill);
         let next = [look, until].into_iter().flatten().min();
-        let patience = next.map_or(PollTimeout::NONE, |next| {
-            // One more, so that waking means that the time is over.
-            let left = next.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
         let told = self.keepers.iter().map(|one| one.told.as_fd());
         // A signal is asked for by the caller, while there is something else to do.
         let signal = control.and_then(|_| cancel::fd());
@@ -110,7 +105,7 @@ impl Running {
             .chain(signal)
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let _ = poll(&mut fds, patience);
+        let _ = poll(&mut fds, process::poll_timeout(next));
         if self.looked.elapsed() >= standstill {
             self.looked = Instant::now();
             let keepers = self.keepers.iter().map(|one| (one.pid, &one.pidfd));
